@@ -1,0 +1,145 @@
+/*
+ * C ABI of the KvPrune native library.
+ *
+ * Every function that can fail returns a kvp_status; kvp_last_error() then holds a message for the calling
+ * thread. No function throws, aborts or prints. Sequences are named by 64-bit handles with a generation
+ * counter: using one after its release is reported as KVP_STALE_HANDLE. Functions on different sequences may
+ * be called from different threads at once.
+ */
+#ifndef KVPRUNE_API_KVPRUNE_H_
+#define KVPRUNE_API_KVPRUNE_H_
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define KVP_API __attribute__((visibility("default")))
+#else
+#define KVP_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVP_ABI_VERSION 1u
+
+typedef enum kvp_status {
+  KVP_OK = 0,
+  KVP_INVALID_ARGUMENT = 1,
+  KVP_STALE_HANDLE = 2,     /* unknown, released or never issued */
+  KVP_BUSY = 3,             /* the sequence already takes part in an open step */
+  KVP_OUT_OF_MEMORY = 4,    /* the byte limit or the machine's memory is reached */
+  KVP_INVALID_STATE = 5,    /* the call does not fit the sequence's state; the message says which */
+  KVP_LENGTH_MISMATCH = 6,  /* the graph's lengths differ from the sequence's */
+  KVP_NOT_REWINDABLE = 7,   /* neither a checkpoint nor inside the dense tail */
+  KVP_SEQUENCE_INVALID = 8, /* a failure while sealing lost rows; only release is allowed */
+  KVP_UNSUPPORTED = 9,
+  KVP_INTERNAL_ERROR = 10
+} kvp_status;
+
+typedef enum kvp_storage { KVP_STORAGE_FLOAT32 = 0, KVP_STORAGE_BFLOAT16 = 1, KVP_STORAGE_INT8 = 2 } kvp_storage;
+
+typedef struct kvp_model_shape {
+  int32_t layers;
+  int32_t query_heads;
+  int32_t kv_heads;
+  int32_t head_size;
+  int64_t max_tokens; /* longest sequence the model takes */
+} kvp_model_shape;
+
+typedef struct kvp_policy {
+  int32_t key_storage;         /* kvp_storage */
+  int32_t value_storage;       /* kvp_storage */
+  float key_channel_sparsity;  /* ThinK lambda: fraction of K channels removed, [0, 1) */
+  float key_sparsity;          /* MUSTAFAR: fraction of each K row's kept channels removed, [0, 1) */
+  float value_sparsity;        /* MUSTAFAR: fraction of each V row removed, [0, 1) */
+  int32_t recent_window;       /* newest tokens kept dense, >= 0 */
+  int32_t observation_window;  /* last prompt queries that score channels, >= 1 */
+} kvp_policy;
+
+typedef struct kvp_estimate {
+  int64_t resident_bytes;     /* after the prompt and the generated tokens */
+  int64_t prefill_peak_bytes; /* largest while the prompt is read */
+} kvp_estimate;
+
+typedef struct kvp_manager_statistics {
+  int64_t sealed_bytes;  /* tiles with masks, scales and channel lists */
+  int64_t tail_bytes;    /* dense tails, checkpoints' copies included */
+  int64_t staging_bytes; /* dense prompt rows and observation queries of open segments */
+  int64_t peak_bytes;    /* highest sum so far */
+  int64_t sequences;
+} kvp_manager_statistics;
+
+typedef struct kvp_sequence_info {
+  int64_t length;              /* committed tokens */
+  int64_t sealed_tokens;       /* of these in sealed tiles */
+  int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open */
+  int64_t sealed_bytes;        /* of all tiles it reads, shared ones included */
+  int64_t tail_bytes;
+  int64_t staging_bytes;
+} kvp_sequence_info;
+
+typedef struct kvp_manager kvp_manager;
+
+KVP_API uint32_t kvp_abi_version(void);
+/* Message of the calling thread's last failure; valid until its next failing call. Never null. */
+KVP_API const char* kvp_last_error(void);
+
+/* Name of the kernels in use: "scalar", "avx512" or "avx512_bf16". */
+KVP_API const char* kvp_kernels(void);
+/* Uses the named kernels from now on; null restores the best ones. KVP_UNSUPPORTED when this CPU lacks them. */
+KVP_API kvp_status kvp_use_kernels(const char* name);
+
+/* byte_limit 0: no limit but the machine's memory. */
+KVP_API kvp_status kvp_manager_create(const kvp_model_shape* shape, int64_t byte_limit, kvp_manager** manager);
+/* Releases the manager; sequences still alive keep its memory until they are released. */
+KVP_API void kvp_manager_destroy(kvp_manager* manager);
+/* The value that a graph's cache_manager attribute must carry for its nodes to accept this manager's sequences. */
+KVP_API kvp_status kvp_manager_id(const kvp_manager* manager, int64_t* id);
+KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_statistics* statistics);
+
+/*
+ * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
+ * (0: whole), then generated_tokens decode steps.
+ */
+KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
+                                      int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
+                                      kvp_estimate* estimate);
+
+KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence);
+KVP_API kvp_status kvp_sequence_release(int64_t sequence);
+/* A second sequence with the same past: tiles are shared, the dense tail is copied. Not while a segment is open. */
+KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
+KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);
+/*
+ * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
+ * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one
+ * decode token.
+ */
+KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
+/* Remembers the present length as one to rewind to exactly. */
+KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
+/* Back to `length`: a checkpoint, a length since the last sealing, or a length inside the open segment (which is dropped). */
+KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
+/*
+ * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [length, head_size].
+ * For tests and evaluation.
+ */
+KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, float* keys, float* values);
+
+/*
+ * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
+ * graph runs, commit makes them part of the sequences, rollback drops them in every layer. Begin takes all
+ * sequences or none.
+ */
+KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
+KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);
+KVP_API kvp_status kvp_step_rollback(const int64_t* sequences, int32_t count);
+
+/* RegisterCustomOps(OrtSessionOptions*, const OrtApiBase*) is exported too: ONNX Runtime's entry point. */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KVPRUNE_API_KVPRUNE_H_ */
