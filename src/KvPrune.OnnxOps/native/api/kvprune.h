@@ -119,7 +119,10 @@ KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* in
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
 /* Remembers the present length as one to rewind to exactly. */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
-/* Back to `length`: a checkpoint, a length since the last sealing, or a length inside the open segment (which is dropped). */
+/*
+ * Back to `length`: a checkpoint or a length since the last sealing, where the state is exactly what it was. An
+ * open segment is dropped and must begin at or after `length`.
+ */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
  * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [length, head_size].
