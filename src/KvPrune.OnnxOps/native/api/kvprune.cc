@@ -45,7 +45,9 @@ kvp_status Guard(const Function& function) {
   }
 }
 
-Status Null(const char* name) { return {KVP_INVALID_ARGUMENT, std::string(name) + " is null"}; }
+Status Null(const char* name) {
+  return {KVP_INVALID_ARGUMENT, std::string(name) + " is null"};
+}
 
 Status Find(int64_t handle, std::shared_ptr<Sequence>* sequence) {
   *sequence = HandleTable::Instance().Find(handle);
@@ -77,11 +79,17 @@ Status FindAll(const int64_t* handles, int32_t count, std::vector<std::shared_pt
 
 extern "C" {
 
-uint32_t kvp_abi_version(void) { return KVP_ABI_VERSION; }
+uint32_t kvp_abi_version(void) {
+  return KVP_ABI_VERSION;
+}
 
-const char* kvp_last_error(void) { return last_error.c_str(); }
+const char* kvp_last_error(void) {
+  return last_error.c_str();
+}
 
-const char* kvp_kernels(void) { return Kernels().name; }
+const char* kvp_kernels(void) {
+  return Kernels().name;
+}
 
 kvp_status kvp_use_kernels(const char* name) {
   return Guard([&]() -> Status {
@@ -94,7 +102,8 @@ kvp_status kvp_manager_create(const kvp_model_shape* shape, int64_t byte_limit, 
   return Guard([&]() -> Status {
     if (shape == nullptr) return Null("shape");
     if (manager == nullptr) return Null("manager");
-    if (byte_limit < 0) return {KVP_INVALID_ARGUMENT, "the byte limit is negative: " + std::to_string(byte_limit)};
+    if (byte_limit < 0)
+      return {KVP_INVALID_ARGUMENT, "the byte limit is negative: " + std::to_string(byte_limit)};
     ModelShape checked;
     Status status = MakeModelShape(*shape, &checked);
     if (!status.ok()) return status;
@@ -103,7 +112,9 @@ kvp_status kvp_manager_create(const kvp_model_shape* shape, int64_t byte_limit, 
   });
 }
 
-void kvp_manager_destroy(kvp_manager* manager) { delete manager; }
+void kvp_manager_destroy(kvp_manager* manager) {
+  delete manager;
+}
 
 kvp_status kvp_manager_id(const kvp_manager* manager, int64_t* id) {
   return Guard([&]() -> Status {
@@ -119,8 +130,8 @@ kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_st
     if (manager == nullptr) return Null("manager");
     if (statistics == nullptr) return Null("statistics");
     const MemoryAccount& account = *manager->manager->account();
-    *statistics = {account.InUse(MemoryUse::kSealed), account.InUse(MemoryUse::kTail), account.InUse(MemoryUse::kStaging),
-                   account.Peak(), manager->manager->sequences()};
+    *statistics = {account.InUse(MemoryUse::kSealed), account.InUse(MemoryUse::kTail),
+                   account.InUse(MemoryUse::kStaging), account.Peak(), manager->manager->sequences()};
     return {};
   });
 }
@@ -169,7 +180,8 @@ kvp_status kvp_sequence_release(int64_t sequence) {
     Status status = Find(sequence, &found);
     if (!status.ok()) return status;
     // A run in progress still writes to it.
-    if (found->InStep()) return {KVP_BUSY, "the sequence takes part in an open step; commit or roll back first"};
+    if (found->InStep())
+      return {KVP_BUSY, "the sequence takes part in an open step; commit or roll back first"};
     HandleTable::Instance().Remove(sequence);
     return {};
   });

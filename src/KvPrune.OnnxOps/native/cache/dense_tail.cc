@@ -53,17 +53,21 @@ uint8_t* DenseTail::Head(int layer, int kv_head, bool value) const {
   const Storage storage = value ? value_storage_ : key_storage_;
   const int64_t head = static_cast<int64_t>(layer) * shape_.kv_heads + kv_head;
   const int64_t half = value ? HalfBytes(shape_, capacity_, key_storage_) : 0;
-  return buffer_.data() + half + head * capacity_ * shape_.head_size * static_cast<int64_t>(ElementBytes(storage));
+  return buffer_.data() + half +
+         head * capacity_ * shape_.head_size * static_cast<int64_t>(ElementBytes(storage));
 }
 
 DenseRows DenseTail::Rows(int layer, int kv_head) const {
-  return {Head(layer, kv_head, false), Head(layer, kv_head, true), key_storage_, value_storage_, shape_.head_size};
+  return {Head(layer, kv_head, false), Head(layer, kv_head, true), key_storage_, value_storage_,
+          shape_.head_size};
 }
 
 void DenseTail::Write(int layer, int kv_head, int row, const float* key, const float* value) {
   const size_t offset = static_cast<size_t>(row) * shape_.head_size;
-  StoreRow(key, shape_.head_size, key_storage_, Head(layer, kv_head, false) + offset * ElementBytes(key_storage_));
-  StoreRow(value, shape_.head_size, value_storage_, Head(layer, kv_head, true) + offset * ElementBytes(value_storage_));
+  StoreRow(key, shape_.head_size, key_storage_,
+           Head(layer, kv_head, false) + offset * ElementBytes(key_storage_));
+  StoreRow(value, shape_.head_size, value_storage_,
+           Head(layer, kv_head, true) + offset * ElementBytes(value_storage_));
 }
 
 void DenseTail::Read(int layer, int kv_head, int row, int count, float* keys, float* values) const {
@@ -78,7 +82,8 @@ void DenseTail::CopyFrom(const DenseTail& source, int first, int count) {
     const size_t row_bytes = shape_.head_size * ElementBytes(value ? value_storage_ : key_storage_);
     for (int layer = 0; layer < shape_.layers; ++layer)
       for (int head = 0; head < shape_.kv_heads; ++head)
-        std::memmove(Head(layer, head, value), source.Head(layer, head, value) + first * row_bytes, count * row_bytes);
+        std::memmove(Head(layer, head, value), source.Head(layer, head, value) + first * row_bytes,
+                     count * row_bytes);
   }
 }
 

@@ -15,8 +15,8 @@ namespace kvprune {
 // for V, in float for float storage and bfloat16 otherwise. Rows that a checkpoint refers to never change.
 class DenseTail {
  public:
-  static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape, const Policy& policy,
-                       std::shared_ptr<DenseTail>* tail);
+  static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
+                       const Policy& policy, std::shared_ptr<DenseTail>* tail);
   static int64_t Bytes(const ModelShape& shape, const Policy& policy);
 
   int64_t bytes() const { return buffer_.bytes(); }
@@ -24,7 +24,8 @@ class DenseTail {
 
   void Write(int layer, int kv_head, int row, const float* key, const float* value);
   void Read(int layer, int kv_head, int row, int count, float* keys, float* values) const;
-  // Copies rows [first, first + count) of every layer and head of `source` to row 0 and up; source may be *this.
+  // Copies rows [first, first + count) of every layer and head of `source` to row 0 and up; source may be
+  // *this.
   void CopyFrom(const DenseTail& source, int first, int count);
 
  private:

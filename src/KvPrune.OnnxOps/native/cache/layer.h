@@ -9,7 +9,8 @@
 
 namespace kvprune {
 
-// The rotary caches of a node: row p holds position p, [positions, rotary_size / 2]. Null pointers: no rotation.
+// The rotary caches of a node: row p holds position p, [positions, rotary_size / 2]. Null pointers: no
+// rotation.
 struct RotaryTable {
   const float* cosine = nullptr;
   const float* sine = nullptr;

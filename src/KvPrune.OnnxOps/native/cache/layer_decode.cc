@@ -14,7 +14,7 @@ constexpr int64_t kChunkTiles = 32;
 // One task: a block of one KV head's query heads over one chunk of one sequence's tiles. The last chunk also
 // takes the dense tail.
 struct Work {
-  int row;          // in the batch
+  int row;  // in the batch
   int kv_head;
   int first_query;  // in the group
   int query_count;
@@ -47,13 +47,15 @@ class DecodeBatch {
     PlanWork();
     const int64_t query_floats = row_floats * static_cast<int64_t>(batch_.size());
     const int64_t partial_floats = PartialFloats() * static_cast<int64_t>(work_.size());
-    Status status = Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kStaging,
-                                     (query_floats + partial_floats) * static_cast<int64_t>(sizeof(float)), &scratch_);
+    Status status =
+        Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kStaging,
+                         (query_floats + partial_floats) * static_cast<int64_t>(sizeof(float)), &scratch_);
     if (!status.ok()) return status;
     queries_ = reinterpret_cast<float*>(scratch_.data());
     partials_ = queries_ + query_floats;
 
-    for (size_t row = 0; row < batch_.size(); ++row) AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
+    for (size_t row = 0; row < batch_.size(); ++row)
+      AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
     tasks.For(work_.size(), [this](size_t index) { Attend(index); });
     Merge();
     return {};
@@ -69,7 +71,8 @@ class DecodeBatch {
       for (int head = 0; head < shape_.kv_heads; ++head)
         for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
           for (int64_t chunk = 0; chunk < chunks; ++chunk)
-            work_.push_back({static_cast<int>(row), head, first, std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks});
+            work_.push_back({static_cast<int>(row), head, first,
+                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks});
     }
   }
 
@@ -97,24 +100,26 @@ class DecodeBatch {
     const Work& work = work_[index];
     const Sequence& sequence = *batch_[work.row].sequence;
     const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
-    const float* queries = queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
+    const float* queries =
+        queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
     const int64_t tiles = sequence.sealed_tokens() / kTileTokens;
     const int64_t first = work.chunk * kChunkTiles;
 
     AttentionState state;
     state.Reset(work.query_count, shape_.head_size);
-    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, first, std::min(kChunkTiles, tiles - first), queries,
-                work.query_count, shape_.head_size, &state);
+    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, first, std::min(kChunkTiles, tiles - first),
+                queries, work.query_count, shape_.head_size, &state);
     if (work.chunk == work.chunks - 1) {
       int64_t visible[kMaxQueryRows];
       std::fill_n(visible, work.query_count, sequence.tail_rows() + 1);
-      Kernels().attend_dense(batch_[work.row].sequence->tail().Rows(parameters_.layer, work.kv_head), visible, queries,
-                             work.query_count, &state);
+      Kernels().attend_dense(batch_[work.row].sequence->tail().Rows(parameters_.layer, work.kv_head), visible,
+                             queries, work.query_count, &state);
     }
     if (work.chunks == 1)
       Finish(work, state);
     else
-      SavePartial(state, work.query_count, shape_.head_size, partials_ + static_cast<int64_t>(index) * PartialFloats());
+      SavePartial(state, work.query_count, shape_.head_size,
+                  partials_ + static_cast<int64_t>(index) * PartialFloats());
   }
 
   void Merge() const {
@@ -123,9 +128,11 @@ class DecodeBatch {
       if (work.chunks == 1) continue;
       AttentionState merged;
       AttentionState part;
-      LoadPartial(partials_ + static_cast<int64_t>(index) * PartialFloats(), work.query_count, shape_.head_size, &merged);
+      LoadPartial(partials_ + static_cast<int64_t>(index) * PartialFloats(), work.query_count,
+                  shape_.head_size, &merged);
       for (int64_t chunk = 1; chunk < work.chunks; ++chunk) {
-        LoadPartial(partials_ + (static_cast<int64_t>(index) + chunk) * PartialFloats(), work.query_count, shape_.head_size, &part);
+        LoadPartial(partials_ + (static_cast<int64_t>(index) + chunk) * PartialFloats(), work.query_count,
+                    shape_.head_size, &part);
         MergeAttention(part, work.query_count, shape_.head_size, &merged);
       }
       Finish(work, merged);
@@ -135,8 +142,9 @@ class DecodeBatch {
   void Finish(const Work& work, const AttentionState& state) const {
     float* output[kMaxQueryRows];
     for (int q = 0; q < work.query_count; ++q)
-      output[q] = batch_[work.row].output +
-                  (static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query + q) * shape_.head_size;
+      output[q] =
+          batch_[work.row].output +
+          (static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query + q) * shape_.head_size;
     FinishAttention(state, work.query_count, shape_.head_size, output);
   }
 
@@ -151,7 +159,8 @@ class DecodeBatch {
 
 }  // namespace
 
-Status RunDecodeLayer(const LayerParameters& parameters, std::span<const LayerRows> batch, TaskRunner& tasks) {
+Status RunDecodeLayer(const LayerParameters& parameters, std::span<const LayerRows> batch,
+                      TaskRunner& tasks) {
   for (const LayerRows& rows : batch) {
     Status status = rows.sequence->BeginLayer(parameters.layer);
     if (!status.ok()) return status;

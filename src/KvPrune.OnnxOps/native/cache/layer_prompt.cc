@@ -38,15 +38,16 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
       float* key = prompt_rows.keys(head) + target;
       std::memcpy(key, rows.key + source, row_bytes);
       std::memcpy(prompt_rows.values(head) + target, rows.value + source, row_bytes);
-      if (parameters.rotary.active()) parameters.rotary.Rotate(key, sequence.length() + static_cast<int64_t>(t));
+      if (parameters.rotary.active())
+        parameters.rotary.Rotate(key, sequence.length() + static_cast<int64_t>(t));
     }
   });
 }
 
 // New tokens over sealed tiles, which all of them see whole, and dense rows, causally. A KV head's query rows
 // (token x group) go through its tiles in blocks.
-Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
-                       TaskRunner& tasks) {
+Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows,
+                       const PromptRows& prompt_rows, TaskRunner& tasks) {
   const Sequence& sequence = *rows.sequence;
   const ModelShape& shape = sequence.shape();
   const int group = shape.group();
@@ -83,7 +84,8 @@ Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows,
   return {};
 }
 
-void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head, const TileSlab& slab) {
+void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head,
+                    const TileSlab& slab) {
   const ModelShape& shape = sequence.shape();
   uint8_t* channels = slab.channels(kv_head);
   if (!sequence.policy().IsQueryAware()) {
@@ -93,9 +95,10 @@ void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int
   const int64_t segment_tokens = sequence.length() + sequence.step_tokens() - sequence.segment_start();
   const int observed = static_cast<int>(std::min<int64_t>(segment_tokens, prompt_rows.observation_window()));
   float scores[kMaxHeadSize];
-  SelectThinkChannels(prompt_rows.observed() + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size, observed,
-                      prompt_rows.observed_stride(), shape.group(), prompt_rows.keys(kv_head), slab.tokens(),
-                      shape.head_size, slab.format().key_channels, scores, channels);
+  SelectThinkChannels(
+      prompt_rows.observed() + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size, observed,
+      prompt_rows.observed_stride(), shape.group(), prompt_rows.keys(kv_head), slab.tokens(), shape.head_size,
+      slab.format().key_channels, scores, channels);
 }
 
 Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const PromptRows& prompt_rows,
@@ -105,17 +108,16 @@ Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const Pr
   Status status = sequence.CreatePromptSlab(&slab);
   if (!status.ok()) return status;
   if (slab) {
-    tasks.For(static_cast<size_t>(shape.kv_heads), [&](size_t head) {
-      ChooseChannels(sequence, prompt_rows, static_cast<int>(head), *slab);
-    });
+    tasks.For(static_cast<size_t>(shape.kv_heads),
+              [&](size_t head) { ChooseChannels(sequence, prompt_rows, static_cast<int>(head), *slab); });
     const int64_t tiles = slab->tiles();
     const int64_t tile_floats = static_cast<int64_t>(kTileTokens) * shape.head_size;
     tasks.For(static_cast<size_t>(shape.kv_heads * tiles), [&](size_t index) {
       const int head = static_cast<int>(static_cast<int64_t>(index) / tiles);
       const int64_t tile = static_cast<int64_t>(index) % tiles;
       Kernels().pack_tile(slab->format(), prompt_rows.keys(head) + tile * tile_floats,
-                          prompt_rows.values(head) + tile * tile_floats, shape.head_size, slab->channels(head),
-                          slab->tile(head, tile));
+                          prompt_rows.values(head) + tile * tile_floats, shape.head_size,
+                          slab->channels(head), slab->tile(head, tile));
     });
   }
   sequence.FinishSealedLayer(parameters.layer, std::move(slab));

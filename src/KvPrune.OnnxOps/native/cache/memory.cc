@@ -45,7 +45,8 @@ Status Buffer::Allocate(const std::shared_ptr<MemoryAccount>& account, MemoryUse
   void* data = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
   if (data == nullptr) {
     account->Release(use, rounded);
-    return {KVP_OUT_OF_MEMORY, "the machine has no memory left for " + std::to_string(rounded) + " bytes of KV cache"};
+    return {KVP_OUT_OF_MEMORY,
+            "the machine has no memory left for " + std::to_string(rounded) + " bytes of KV cache"};
   }
   buffer->Free();
   buffer->account_ = account;

@@ -21,7 +21,9 @@ class MemoryAccount {
   Status Charge(MemoryUse use, int64_t bytes);
   void Release(MemoryUse use, int64_t bytes);
 
-  int64_t InUse(MemoryUse use) const { return by_use_[static_cast<int>(use)].load(std::memory_order_relaxed); }
+  int64_t InUse(MemoryUse use) const {
+    return by_use_[static_cast<int>(use)].load(std::memory_order_relaxed);
+  }
   int64_t Peak() const { return peak_.load(std::memory_order_relaxed); }
 
  private:

@@ -9,7 +9,8 @@ Status MakeModelShape(const kvp_model_shape& source, ModelShape* shape) {
     return Status(KVP_INVALID_ARGUMENT,
                   std::string("model shape: ") + name + " is " + std::to_string(value) + ", but " + rule);
   };
-  if (source.layers < 1 || source.layers > 4096) return invalid("layers", source.layers, "must be in [1, 4096]");
+  if (source.layers < 1 || source.layers > 4096)
+    return invalid("layers", source.layers, "must be in [1, 4096]");
   if (source.kv_heads < 1 || source.kv_heads > 4096)
     return invalid("kv_heads", source.kv_heads, "must be in [1, 4096]");
   if (source.query_heads < 1 || source.query_heads > 65536 || source.query_heads % source.kv_heads != 0)

@@ -17,7 +17,8 @@ class TaskRunner {
       task(0);
       return;
     }
-    Run(count, [](void* context, size_t index) { (*static_cast<const Task*>(context))(index); },
+    Run(
+        count, [](void* context, size_t index) { (*static_cast<const Task*>(context))(index); },
         const_cast<Task*>(&task));
   }
 

@@ -10,9 +10,10 @@ int64_t PromptRows::Bytes(const ModelShape& shape, const Policy& policy, int64_t
   return (bytes + 63) / 64 * 64;
 }
 
-Status PromptRows::Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape, const Policy& policy,
-                          int64_t capacity, PromptRows* rows) {
-  Status status = Buffer::Allocate(account, MemoryUse::kStaging, Bytes(shape, policy, capacity), &rows->buffer_);
+Status PromptRows::Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
+                          const Policy& policy, int64_t capacity, PromptRows* rows) {
+  Status status =
+      Buffer::Allocate(account, MemoryUse::kStaging, Bytes(shape, policy, capacity), &rows->buffer_);
   if (!status.ok()) return status;
   rows->query_heads_ = shape.query_heads;
   rows->kv_heads_ = shape.kv_heads;

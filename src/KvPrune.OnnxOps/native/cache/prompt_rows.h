@@ -15,20 +15,23 @@ namespace kvprune {
 // takes a shared past/present buffer. Query-aware policies also keep the last observed queries.
 class PromptRows {
  public:
-  static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape, const Policy& policy,
-                       int64_t capacity, PromptRows* rows);
+  static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
+                       const Policy& policy, int64_t capacity, PromptRows* rows);
   static int64_t Bytes(const ModelShape& shape, const Policy& policy, int64_t capacity);
 
   explicit operator bool() const { return static_cast<bool>(buffer_); }
   int64_t bytes() const { return buffer_.bytes(); }
   int64_t capacity() const { return capacity_; }
   float* keys(int kv_head) const { return Base() + static_cast<int64_t>(kv_head) * capacity_ * head_size_; }
-  float* values(int kv_head) const { return Base() + static_cast<int64_t>(kv_heads_ + kv_head) * capacity_ * head_size_; }
+  float* values(int kv_head) const {
+    return Base() + static_cast<int64_t>(kv_heads_ + kv_head) * capacity_ * head_size_;
+  }
   DenseRows Rows(int kv_head) const {
     return {keys(kv_head), values(kv_head), Storage::kFloat32, Storage::kFloat32, head_size_};
   }
 
-  // Slot of the segment's `index`-th query: a ring of observation_window tokens, [query_heads, head_size] each.
+  // Slot of the segment's `index`-th query: a ring of observation_window tokens, [query_heads, head_size]
+  // each.
   float* ObservedQuery(int64_t index) const;
   int observation_window() const { return observation_window_; }
   int64_t observed_stride() const { return static_cast<int64_t>(query_heads_) * head_size_; }

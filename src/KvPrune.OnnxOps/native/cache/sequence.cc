@@ -15,7 +15,8 @@ Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
   manager_->AddSequence(1);
 }
 
-Status Sequence::Create(std::shared_ptr<Manager> manager, const Policy& policy, std::shared_ptr<Sequence>* sequence) {
+Status Sequence::Create(std::shared_ptr<Manager> manager, const Policy& policy,
+                        std::shared_ptr<Sequence>* sequence) {
   std::shared_ptr<Sequence> made(new Sequence(std::move(manager), policy));
   Status status = made->NewTail(&made->tail_);
   if (!status.ok()) return status;
@@ -29,7 +30,9 @@ Status Sequence::NewTail(std::shared_ptr<DenseTail>* tail) const {
 
 Status Sequence::CheckUsable() const {
   if (invalid_)
-    return {KVP_SEQUENCE_INVALID, "a failure while the sequence was being compressed lost rows; release it and read the prompt again"};
+    return {
+        KVP_SEQUENCE_INVALID,
+        "a failure while the sequence was being compressed lost rows; release it and read the prompt again"};
   return {};
 }
 
@@ -66,7 +69,8 @@ Status Sequence::OpenSegment(int64_t tokens) {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (segment_) return {KVP_INVALID_STATE, "a prompt segment is open already"};
-  if (tokens < 1) return {KVP_INVALID_ARGUMENT, "a prompt segment needs at least one token, not " + std::to_string(tokens)};
+  if (tokens < 1)
+    return {KVP_INVALID_ARGUMENT, "a prompt segment needs at least one token, not " + std::to_string(tokens)};
   if (tokens > shape().max_tokens - length_)
     return {KVP_INVALID_ARGUMENT, "a prompt segment of " + std::to_string(tokens) + " tokens after " +
                                       std::to_string(length_) + " exceeds the model's " +
@@ -94,11 +98,12 @@ Status Sequence::Rewind(int64_t length) {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (length < 0 || length > length_)
-    return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) + ": the sequence holds " +
-                                      std::to_string(length_) + " tokens"};
+    return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) +
+                                      ": the sequence holds " + std::to_string(length_) + " tokens"};
   if (segment_ && length > segment_->start)
     return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
-                                    " inside the open segment, which begins at " + std::to_string(segment_->start)};
+                                    " inside the open segment, which begins at " +
+                                    std::to_string(segment_->start)};
 
   const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
                                   [length](const SavedState& state) { return state.length == length; });
@@ -126,7 +131,8 @@ Status Sequence::Rewind(int64_t length) {
     sealed_ = saved->sealed;
     last_sealing_ = saved->last_sealing;
   } else {
-    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) + ": no checkpoint there, and rows were sealed at " +
+    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
+                                    ": no checkpoint there, and rows were sealed at " +
                                     std::to_string(last_sealing_)};
   }
   tail_ = std::move(tail);
@@ -157,7 +163,8 @@ Status Sequence::ReadRows(int layer, int kv_head, float* keys, float* values) {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
-    return {KVP_INVALID_ARGUMENT, "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+    return {KVP_INVALID_ARGUMENT,
+            "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
   for (const auto& slab : slabs_[layer])
     for (int64_t i = 0; i < slab->tiles(); ++i) {
       UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);

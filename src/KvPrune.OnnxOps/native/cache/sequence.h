@@ -27,7 +27,8 @@ using SlabList = std::vector<std::shared_ptr<const TileSlab>>;
 // time, and need no lock because an open step keeps every other caller out.
 class Sequence {
  public:
-  static Status Create(std::shared_ptr<Manager> manager, const Policy& policy, std::shared_ptr<Sequence>* sequence);
+  static Status Create(std::shared_ptr<Manager> manager, const Policy& policy,
+                       std::shared_ptr<Sequence>* sequence);
   ~Sequence() { manager_->AddSequence(-1); }
 
   const Manager& manager() const { return *manager_; }
@@ -82,11 +83,11 @@ class Sequence {
     int new_tokens;
     bool seals;
     std::vector<bool> layer_done;
-    PromptRows whole;                  // one layer's rows, when one step reads the whole segment
-    SlabList new_slabs;                // per layer
-    std::shared_ptr<DenseTail> tail;   // replaces tail_ at commit
-    bool lost_rows = false;            // a layer's committed prompt rows were sealed and freed
-    std::vector<float> unpacked;       // one tile of K and V rows, for SealTail
+    PromptRows whole;                 // one layer's rows, when one step reads the whole segment
+    SlabList new_slabs;               // per layer
+    std::shared_ptr<DenseTail> tail;  // replaces tail_ at commit
+    bool lost_rows = false;           // a layer's committed prompt rows were sealed and freed
+    std::vector<float> unpacked;      // one tile of K and V rows, for SealTail
   };
   struct SavedState {
     int64_t length;

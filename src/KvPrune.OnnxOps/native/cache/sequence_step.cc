@@ -24,17 +24,20 @@ Status Sequence::BeginStep(int new_tokens) {
 Status Sequence::BeginPromptStep(int new_tokens, Step* step) {
   const int64_t left = segment_->start + segment_->tokens - length_;
   if (new_tokens < 1 || new_tokens > left)
-    return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(new_tokens) + " tokens does not fit the open segment, of which " +
+    return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(new_tokens) +
+                                      " tokens does not fit the open segment, of which " +
                                       std::to_string(left) + " tokens are left"};
   step->seals = new_tokens == left;
   if (step->seals) ReserveForSealing();
   if (new_tokens == segment_->tokens) {
-    Status status = PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &step->whole);
+    Status status =
+        PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &step->whole);
     if (!status.ok()) return status;
   } else if (segment_->rows.empty()) {
     std::vector<PromptRows> rows(shape().layers);
     for (int layer = 0; layer < shape().layers; ++layer) {
-      Status status = PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &rows[layer]);
+      Status status =
+          PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &rows[layer]);
       if (!status.ok()) return status;
       for (int head = 0; head < shape().kv_heads; ++head)
         tail_->Read(layer, head, 0, tail_rows(), rows[layer].keys(head), rows[layer].values(head));
@@ -49,9 +52,11 @@ Status Sequence::BeginPromptStep(int new_tokens, Step* step) {
 
 Status Sequence::BeginDecodeStep(int new_tokens, Step* step) {
   if (new_tokens != 1)
-    return {KVP_INVALID_STATE, "a step of " + std::to_string(new_tokens) + " tokens needs an open prompt segment; without one a step is one token"};
+    return {KVP_INVALID_STATE, "a step of " + std::to_string(new_tokens) +
+                                   " tokens needs an open prompt segment; without one a step is one token"};
   if (length_ >= shape().max_tokens)
-    return {KVP_INVALID_ARGUMENT, "the sequence holds the model's " + std::to_string(shape().max_tokens) + " tokens"};
+    return {KVP_INVALID_ARGUMENT,
+            "the sequence holds the model's " + std::to_string(shape().max_tokens) + " tokens"};
   step->seals = policy_.SealableTiles(tail_rows() + 1) > 0;
   if (!step->seals) return {};
   ReserveForSealing();
@@ -73,8 +78,8 @@ void Sequence::ReserveForSealing() {
 
 Status Sequence::BeginLayer(int layer) {
   if (layer < 0 || layer >= shape().layers)
-    return {KVP_INVALID_ARGUMENT, "the node's layer " + std::to_string(layer) + " is not one of the sequence's " +
-                                      std::to_string(shape().layers)};
+    return {KVP_INVALID_ARGUMENT, "the node's layer " + std::to_string(layer) +
+                                      " is not one of the sequence's " + std::to_string(shape().layers)};
   if (step_->layer_done[layer])
     return {KVP_INVALID_STATE, "layer " + std::to_string(layer) + " ran twice in one step"};
   step_->layer_done[layer] = true;
@@ -134,7 +139,8 @@ void Sequence::CommitStep() {
     if (step_->new_slabs[0]) {
       sealed_ += step_->new_slabs[0]->tokens();
       last_sealing_ = length_;
-      for (int layer = 0; layer < shape().layers; ++layer) slabs_[layer].push_back(std::move(step_->new_slabs[layer]));
+      for (int layer = 0; layer < shape().layers; ++layer)
+        slabs_[layer].push_back(std::move(step_->new_slabs[layer]));
     }
     if (step_->tail) tail_ = std::move(step_->tail);
   }

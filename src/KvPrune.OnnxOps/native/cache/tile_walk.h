@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "cache/tile_slab.h"
 #include "cache/sequence.h"
+#include "cache/tile_slab.h"
 #include "kernels/kernels.h"
 
 namespace kvprune {

@@ -7,8 +7,9 @@
 
 namespace kvprune {
 
-void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group, const float* keys,
-                         int64_t key_count, int head_size, int kept, float* scores, uint8_t* channels) {
+void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group,
+                         const float* keys, int64_t key_count, int head_size, int kept, float* scores,
+                         uint8_t* channels) {
   double query_squares[kMaxHeadSize] = {};
   double key_squares[kMaxHeadSize] = {};
   for (int i = 0; i < query_count; ++i)
