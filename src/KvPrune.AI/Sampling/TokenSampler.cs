@@ -25,7 +25,7 @@ internal sealed class TokenSampler
         _temperature = options.Temperature ?? 1;
         _topK = options.TopK ?? int.MaxValue;
         _topP = options.TopP ?? 1;
-        _random = options.Seed is { } seed ? new Random(unchecked((int)(seed ^ (seed >> 32)))) : new Random();
+        _random = options.Seed is { } seed ? new Random(Fold(seed)) : new Random();
     }
 
     /// <summary>Draws one token from the logits [vocabulary].</summary>
@@ -130,6 +130,9 @@ internal sealed class TokenSampler
         }
         return sum;
     }
+
+    /// <summary>All 64 bits of a seed in 32: the high half of its product with 2^64 / golden ratio.</summary>
+    private static int Fold(long seed) => unchecked((int)(((ulong)seed * 0x9E37_79B9_7F4A_7C15) >> 32));
 
     private static double Sum(ReadOnlySpan<float> weights)
     {

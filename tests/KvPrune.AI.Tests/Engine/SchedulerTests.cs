@@ -47,8 +47,7 @@ public class SchedulerTests
         runtime.OnStep = _ => allSubmitted.Wait();
         using var engine = new ToyEngine(runtime, chunk: 4);
         // A prompt whose answer is long enough to run beside the prompts of the others.
-        int[] first = Enumerable.Range(1, 200).Select(i => new[] { i, 2 * i, 7 })
-            .First(prompt => ToyRuntime.ExpectedAnswer(prompt, [3], PruningPolicy.Dense, 40).Length == 40);
+        int[] first = ToyEngine.PromptAnswering(40);
         Task<ToyEngine.Answer>[] answers =
         [
             engine.AskAsync(ToyEngine.Request(first, maxTokens: 40)),
@@ -72,8 +71,7 @@ public class SchedulerTests
     public async Task The_context_limits_prompt_and_answer_together()
     {
         using var engine = new ToyEngine(new ToyRuntime(), context: 40);
-        int[] prompt = Enumerable.Range(1, 500).Select(seed => Tokens(new Random(seed), 30))
-            .First(prompt => ToyRuntime.ExpectedAnswer(prompt, [30], PruningPolicy.Dense, 20).Length == 20);
+        int[] prompt = ToyEngine.PromptAnswering(20, promptTokens: 30);
         var answer = await engine.AskAsync(ToyEngine.Request(prompt, maxTokens: 20));
         Assert.Equal(10, answer.Text.Length);
         Assert.Equal(ChatFinishReason.Length, answer.Reason);
@@ -87,9 +85,8 @@ public class SchedulerTests
     public async Task A_stop_string_over_token_borders_ends_the_answer()
     {
         using var engine = new ToyEngine(new ToyRuntime());
-        GenerationRequest plain = ToyEngine.Request(Tokens(new Random(8), 9), maxTokens: 12);
+        GenerationRequest plain = ToyEngine.Request(ToyEngine.PromptAnswering(12), maxTokens: 12);
         string full = ToyEngine.Expected(plain);
-        Assert.True(full.Length > 8);
         var answer = await engine.AskAsync(ToyEngine.Request(plain.Prompt, maxTokens: 12, stops: [full[4..7], "no such text"]));
         Assert.Equal(full[..4], answer.Text);
         Assert.Equal(ChatFinishReason.Stop, answer.Reason);

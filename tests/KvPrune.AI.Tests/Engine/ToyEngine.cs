@@ -48,6 +48,11 @@ internal sealed class ToyEngine : IDisposable
     public static string Expected(GenerationRequest request) => Letters(
         ToyRuntime.ExpectedAnswer(request.Prompt, request.SegmentEnds, request.Policy, request.MaxOutputTokens));
 
+    /// <summary>A prompt of one segment whose answer has at least <paramref name="answerTokens"/> tokens.</summary>
+    public static int[] PromptAnswering(int answerTokens, int promptTokens = 3) => Enumerable.Range(1, 10_000)
+        .Select(seed => new Random(seed)).Select(random => Enumerable.Range(0, promptTokens).Select(_ => random.Next(1, 63)).ToArray())
+        .First(prompt => ToyRuntime.ExpectedAnswer(prompt, [promptTokens], PruningPolicy.Dense, answerTokens).Length == answerTokens);
+
     public GenerationRequest Submit(GenerationRequest request)
     {
         Engine.Submit(request);
