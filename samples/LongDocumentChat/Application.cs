@@ -1,5 +1,5 @@
 using System.Text.Json;
-using KvPrune.AI;
+using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Models;
 using KvPrune.AI.Templates;

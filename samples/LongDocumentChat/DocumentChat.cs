@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using KvPrune.AI;
+using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
