@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "kernels/avx512/avx512.h"
 #include "kernels/kernels.h"
 #include "kernels/scalar/scalar.h"
 
@@ -9,6 +10,24 @@ namespace {
 
 constexpr KernelTable kScalar{"scalar", scalar::AttendTiles, scalar::AttendDense, scalar::PackTile};
 
+#ifdef KVPRUNE_X64
+constexpr KernelTable kAvx512{"avx512", avx512::AttendTiles, avx512::AttendDense, avx512::PackTile};
+constexpr KernelTable kAvx512BFloat16{"avx512_bf16", avx512_bf16::AttendTiles, avx512_bf16::AttendDense,
+                                      avx512::PackTile};
+
+// These ask the operating system too: it has to save the vector registers.
+bool HasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt");
+}
+
+bool HasAvx512BFloat16() {
+  return HasAvx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
 struct Candidate {
   const KernelTable* table;
   bool supported;
@@ -16,7 +35,12 @@ struct Candidate {
 
 // Best first.
 const Candidate* Candidates(size_t* count) {
-  static const Candidate candidates[] = {{&kScalar, true}};
+  static const Candidate candidates[] = {
+#ifdef KVPRUNE_X64
+      {&kAvx512BFloat16, HasAvx512BFloat16()},
+      {&kAvx512, HasAvx512()},
+#endif
+      {&kScalar, true}};
   *count = sizeof candidates / sizeof candidates[0];
   return candidates;
 }
