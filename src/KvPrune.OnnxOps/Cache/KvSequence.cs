@@ -16,7 +16,7 @@ public sealed class KvSequence : IDisposable
 {
     private readonly long _handle;
     private readonly KvModelShape _shape;
-    private int _disposed;
+    private volatile bool _disposed;
 
     internal KvSequence(long handle, KvModelShape shape, PruningPolicy policy)
     {
@@ -34,7 +34,7 @@ public sealed class KvSequence : IDisposable
     {
         get
         {
-            ObjectDisposedException.ThrowIf(_disposed != 0, this);
+            ObjectDisposedException.ThrowIf(_disposed, this);
             return _handle;
         }
     }
@@ -66,10 +66,10 @@ public sealed class KvSequence : IDisposable
     public void Checkpoint() => Check(NativeMethods.kvp_sequence_checkpoint(Handle));
 
     /// <summary>
-    /// Goes back to <paramref name="length"/>: a checkpoint, a length since the last sealing, or one inside the open
-    /// segment, which is then dropped.
+    /// Goes back to <paramref name="length"/>, a checkpoint or a length since the last sealing, where the state is exactly
+    /// what it was. An open segment is dropped and must begin at or after that length.
     /// </summary>
-    /// <exception cref="KvCacheException">The length is none of these; the sequence is unchanged.</exception>
+    /// <exception cref="KvCacheException">The length is neither; the sequence is unchanged.</exception>
     public void Rewind(long length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -103,11 +103,20 @@ public sealed class KvSequence : IDisposable
             Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, k, v));
     }
 
-    /// <summary>Releases the sequence. Doing it twice is harmless.</summary>
+    /// <summary>
+    /// Releases the sequence; doing it twice is harmless. One that takes part in an open step is released when that ends.
+    /// </summary>
     public void Dispose()
     {
         Release();
         GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Makes up for a <see cref="Dispose"/> during a step that has now ended.</summary>
+    internal void ReleaseIfDisposed()
+    {
+        if (_disposed)
+            Release();
     }
 
     // Keeps the finalizer away until the native call has returned.
@@ -117,10 +126,11 @@ public sealed class KvSequence : IDisposable
         status.ThrowOnFailure();
     }
 
-    // A handle carries a generation counter, so even a release that races with a use is reported, never a crash.
+    // A handle carries a generation counter, so a second release, or one that races with a use, is reported and does
+    // nothing. The only failure that leaves the sequence alive is an open step.
     private void Release()
     {
-        if (_handle != 0 && Interlocked.Exchange(ref _disposed, 1) == 0)
-            NativeMethods.kvp_sequence_release(_handle);
+        _disposed = true;
+        _ = NativeMethods.kvp_sequence_release(_handle);
     }
 }

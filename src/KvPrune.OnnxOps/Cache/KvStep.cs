@@ -82,6 +82,7 @@ public sealed class KvStep : IDisposable
         }
 
         _state = State.Disposed;
-        GC.KeepAlive(_sequences);
+        foreach (var sequence in _sequences)
+            sequence.ReleaseIfDisposed();
     }
 }

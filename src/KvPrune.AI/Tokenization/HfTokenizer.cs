@@ -1,0 +1,146 @@
+using System.Buffers;
+using System.Collections.ObjectModel;
+using System.Text;
+using KvPrune.AI.Templates;
+using Microsoft.ML.Tokenizers;
+
+namespace KvPrune.AI.Tokenization;
+
+/// <summary>
+/// A byte-level BPE tokenizer (GPT-2, Llama 3 and Qwen 2 families) read from a tokenizer.json. Safe for concurrent use.
+/// </summary>
+/// <remarks>
+/// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them itself.
+/// </remarks>
+public sealed class HfTokenizer
+{
+    private readonly TokenizerFile _file;
+    private readonly BpeTokenizer _bpe;
+    private readonly TokenBytes _tokens;
+    private readonly AddedTokenScanner _scanner;
+
+    private HfTokenizer(TokenizerFile file)
+    {
+        _file = file;
+        // Without a pre-tokenizer: given one, the class takes time quadratic in the length of the text, and merges wrongly
+        // after the first characters outside ASCII.
+        _bpe = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
+        _tokens = new TokenBytes(file.Vocabulary, file.AddedTokens);
+        _scanner = new AddedTokenScanner(file.AddedTokens);
+        VocabularySize = _tokens.HighestId + 1;
+        SpecialTokens = new ReadOnlyDictionary<string, int>(
+            file.AddedTokens.Where(token => token.IsSpecial).ToDictionary(token => token.Content, token => token.Id));
+    }
+
+    /// <summary>Reads a tokenizer.json.</summary>
+    /// <exception cref="TokenizerFormatException">
+    /// The file is missing, broken, contradicts itself or describes another kind of tokenizer; names file and entry.
+    /// </exception>
+    public static HfTokenizer Load(string tokenizerJsonPath)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(tokenizerJsonPath);
+        return new HfTokenizer(TokenizerFileReader.Read(tokenizerJsonPath));
+    }
+
+    /// <summary>The highest token id plus one.</summary>
+    public int VocabularySize { get; }
+
+    /// <summary>Special tokens (control tokens) by their text.</summary>
+    public IReadOnlyDictionary<string, int> SpecialTokens { get; }
+
+    /// <summary>
+    /// Encodes plain text: a special token typed in it stays ordinary text. Unpaired surrogates count as U+FFFD.
+    /// </summary>
+    public int[] Encode(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var ids = new List<int>(text.Length / 2);
+        EncodePlain(text, ids);
+        return [.. ids];
+    }
+
+    /// <summary>
+    /// Encodes a prompt: special tokens are recognised only where the template itself wrote every character, and the text
+    /// between two of them is encoded as one, so that merges do not depend on where message contents begin and end.
+    /// </summary>
+    /// <exception cref="ArgumentException">A span that lies outside the text.</exception>
+    public int[] Encode(RenderedPrompt prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        string text = prompt.Text;
+        var ids = new List<int>(text.Length / 2);
+        int position = 0;
+        foreach (AddedTokenScanner.Occurrence occurrence in _scanner.Find(text, Spans.Normalise(prompt)))
+        {
+            EncodePlain(text.AsSpan(position, occurrence.Start - position), ids);
+            ids.Add(occurrence.Token.Id);
+            position = occurrence.End;
+        }
+
+        EncodePlain(text.AsSpan(position), ids);
+        return [.. ids];
+    }
+
+    /// <summary>Text of the tokens; bytes that are not valid UTF-8 become U+FFFD.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">An id that the vocabulary does not have.</exception>
+    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = true)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var bytes = new ArrayBufferWriter<byte>();
+        foreach (int id in ids)
+            bytes.Write(_tokens.Get(id, skipSpecialTokens));
+
+        return Encoding.UTF8.GetString(bytes.WrittenSpan);
+    }
+
+    /// <summary>A decoder for tokens that arrive one by one.</summary>
+    public StreamingDetokenizer CreateDetokenizer() => new(_tokens);
+
+    private void EncodePlain(ReadOnlySpan<char> text, List<int> ids)
+    {
+        if (text.IsEmpty)
+            return;
+
+        string wellFormed = WellFormed(text);
+        if (_file.ComposesCharacters)
+            wellFormed = wellFormed.Normalize(NormalizationForm.FormC);
+
+        var pieces = new List<(int Start, int Length)>(text.Length / 4);
+        PieceSplitter.Split(wellFormed, _file.SplitPattern, pieces);
+        foreach ((int start, int length) in pieces)
+        {
+            ReadOnlySpan<char> piece = wellFormed.AsSpan(start, length);
+            if (_file.WholePiecesFirst && TryFindWholePiece(piece, out int id))
+                ids.Add(id);
+            else
+                ids.AddRange(_bpe.EncodeToIds(piece, considerPreTokenization: false, considerNormalization: false));
+        }
+    }
+
+    private bool TryFindWholePiece(ReadOnlySpan<char> piece, out int id)
+    {
+        byte[] bytes = new byte[Encoding.UTF8.GetByteCount(piece)];
+        Encoding.UTF8.GetBytes(piece, bytes);
+        return _file.Vocabulary.TryGetValue(string.Create(bytes.Length, bytes, (chars, source) =>
+        {
+            for (int i = 0; i < chars.Length; i++)
+                chars[i] = ByteAlphabet.ToChar(source[i]);
+        }), out id);
+    }
+
+    private static string WellFormed(ReadOnlySpan<char> text)
+    {
+        var chars = text.ToArray();
+        for (int i = 0; i < chars.Length; i++)
+        {
+            if (!char.IsSurrogate(chars[i]))
+                continue;
+            if (char.IsHighSurrogate(chars[i]) && i + 1 < chars.Length && char.IsLowSurrogate(chars[i + 1]))
+                i++;
+            else
+                chars[i] = '\uFFFD';
+        }
+
+        return new string(chars);
+    }
+}

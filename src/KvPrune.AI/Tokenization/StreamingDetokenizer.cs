@@ -1,0 +1,33 @@
+using System.Text;
+
+namespace KvPrune.AI.Tokenization;
+
+/// <summary>Decodes tokens as they are generated. Not safe for concurrent use; special tokens give no text.</summary>
+public sealed class StreamingDetokenizer
+{
+    private readonly TokenBytes _tokens;
+    private readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
+
+    internal StreamingDetokenizer(TokenBytes tokens) => _tokens = tokens;
+
+    /// <summary>Adds a token and returns the text that is now complete; an unfinished character is held back.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">An id that the vocabulary does not have.</exception>
+    public string Append(int id) => Convert(_tokens.Get(id, skipSpecial: true), flush: false);
+
+    /// <summary>Ends the text: U+FFFD for an unfinished character, else nothing. The next token starts a new text.</summary>
+    public string Flush() => Convert([], flush: true);
+
+    private string Convert(ReadOnlySpan<byte> bytes, bool flush)
+    {
+        int count = _decoder.GetCharCount(bytes, flush);
+        if (count == 0)
+        {
+            _decoder.GetChars(bytes, [], flush);
+            return "";
+        }
+
+        var chars = new char[count];
+        _decoder.GetChars(bytes, chars, flush);
+        return new string(chars);
+    }
+}
