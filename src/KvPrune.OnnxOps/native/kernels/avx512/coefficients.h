@@ -15,7 +15,7 @@ namespace {
 // for the section they multiply: 32-bit words to broadcast, each holding what one instruction takes.
 struct Coefficients {
   alignas(64) uint32_t words[kMaxQueryRows][kMaxHeadSize];
-  // Second part of int8 queries.
+  // The less significant part of int8 factors.
   alignas(64) uint32_t low_words[kMaxQueryRows][kMaxHeadSize / 4];
   // int8: the factor that the integers stand for, and what the offset of unsigned keys adds.
   float scale[kMaxQueryRows];
@@ -71,8 +71,8 @@ inline void EncodeInt8Queries(const float* queries, int query_rows, int count, i
   }
 }
 
-// 64 softmax weights (four vectors) for int8 values: multiplied by the tokens' scales, then rounded to 8
-// unsigned bits.
+// 64 softmax weights (four vectors) for int8 values: multiplied by the tokens' scales, then scale x (256 high
+// + low) with 8-bit unsigned high and low.
 inline void EncodeInt8Weights(const __m512 (&weights)[4], const uint8_t* scales, int row, Coefficients* out) {
   __m512 scaled[4];
 #pragma GCC unroll 4
@@ -81,15 +81,19 @@ inline void EncodeInt8Weights(const __m512 (&weights)[4], const uint8_t* scales,
   __m512i largest = _mm512_castps_si512(_mm512_set1_ps(1e-30f));
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) largest = _mm512_max_epu32(largest, _mm512_castps_si512(scaled[i]));
-  const float range =
-      _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(_mm512_reduce_max_epu32(largest)))));
-  const __m512 inverse = _mm512_set1_ps(255.0f / range);
-  out->scale[row] = range / 255.0f;
-  auto* bytes = reinterpret_cast<uint8_t*>(out->words[row]);
+  const uint32_t range_bits = _mm512_reduce_max_epu32(largest);
+  float range;
+  __builtin_memcpy(&range, &range_bits, 4);
+  const __m512 inverse = _mm512_set1_ps(65535.0f / range);
+  out->scale[row] = range / 65535.0f;
+  auto* high = reinterpret_cast<uint8_t*>(out->words[row]);
+  auto* low = reinterpret_cast<uint8_t*>(out->low_words[row]);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    _mm_store_si128(reinterpret_cast<__m128i*>(bytes + 16 * i),
-                    _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(scaled[i], inverse))));
+    const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(scaled[i], inverse));
+    _mm_store_si128(reinterpret_cast<__m128i*>(high + 16 * i),
+                    _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 8)));
+    _mm_store_si128(reinterpret_cast<__m128i*>(low + 16 * i), _mm512_cvtepi32_epi8(whole));
   }
 }
 
