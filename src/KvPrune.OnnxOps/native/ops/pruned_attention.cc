@@ -264,7 +264,9 @@ OrtCustomOpInputOutputCharacteristic PrunedAttentionOp::GetInputCharacteristic(s
 }
 
 OrtStatusPtr PrunedAttentionOp::InferOutputShape(Ort::ShapeInferContext& context) {
-  return context.SetOutputShape(0, context.GetInputShape(kQuery)).release();
+  const Ort::ShapeInferContext::Shape query = context.GetInputShape(kQuery);
+  // No dimensions mean that the query's shape is not known yet, not that it is a scalar.
+  return query.empty() ? nullptr : context.SetOutputShape(0, query).release();
 }
 
 }  // namespace kvprune
