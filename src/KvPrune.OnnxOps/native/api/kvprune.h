@@ -37,7 +37,11 @@ typedef enum kvp_status {
   KVP_INTERNAL_ERROR = 10
 } kvp_status;
 
-typedef enum kvp_storage { KVP_STORAGE_FLOAT32 = 0, KVP_STORAGE_BFLOAT16 = 1, KVP_STORAGE_INT8 = 2 } kvp_storage;
+typedef enum kvp_storage {
+  KVP_STORAGE_FLOAT32 = 0,
+  KVP_STORAGE_BFLOAT16 = 1,
+  KVP_STORAGE_INT8 = 2
+} kvp_storage;
 
 typedef struct kvp_model_shape {
   int32_t layers;
@@ -48,13 +52,13 @@ typedef struct kvp_model_shape {
 } kvp_model_shape;
 
 typedef struct kvp_policy {
-  int32_t key_storage;         /* kvp_storage */
-  int32_t value_storage;       /* kvp_storage */
-  float key_channel_sparsity;  /* ThinK lambda: fraction of K channels removed, [0, 1) */
-  float key_sparsity;          /* MUSTAFAR: fraction of each K row's kept channels removed, [0, 1) */
-  float value_sparsity;        /* MUSTAFAR: fraction of each V row removed, [0, 1) */
-  int32_t recent_window;       /* newest tokens kept dense, >= 0 */
-  int32_t observation_window;  /* last prompt queries that score channels, >= 1 */
+  int32_t key_storage;        /* kvp_storage */
+  int32_t value_storage;      /* kvp_storage */
+  float key_channel_sparsity; /* ThinK lambda: fraction of K channels removed, [0, 1) */
+  float key_sparsity;         /* MUSTAFAR: fraction of each K row's kept channels removed, [0, 1) */
+  float value_sparsity;       /* MUSTAFAR: fraction of each V row removed, [0, 1) */
+  int32_t recent_window;      /* newest tokens kept dense, >= 0 */
+  int32_t observation_window; /* last prompt queries that score channels, >= 1 */
 } kvp_policy;
 
 typedef struct kvp_estimate {
@@ -87,14 +91,17 @@ KVP_API const char* kvp_last_error(void);
 
 /* Name of the kernels in use: "scalar", "avx512" or "avx512_bf16". */
 KVP_API const char* kvp_kernels(void);
-/* Uses the named kernels from now on; null restores the best ones. KVP_UNSUPPORTED when this CPU lacks them. */
+/* Uses the named kernels from now on; null restores the best ones. KVP_UNSUPPORTED when this CPU lacks them.
+ */
 KVP_API kvp_status kvp_use_kernels(const char* name);
 
 /* byte_limit 0: no limit but the machine's memory. */
-KVP_API kvp_status kvp_manager_create(const kvp_model_shape* shape, int64_t byte_limit, kvp_manager** manager);
+KVP_API kvp_status kvp_manager_create(const kvp_model_shape* shape, int64_t byte_limit,
+                                      kvp_manager** manager);
 /* Releases the manager; sequences still alive keep its memory until they are released. */
 KVP_API void kvp_manager_destroy(kvp_manager* manager);
-/* The value that a graph's cache_manager attribute must carry for its nodes to accept this manager's sequences. */
+/* The value that a graph's cache_manager attribute must carry for its nodes to accept this manager's
+ * sequences. */
 KVP_API kvp_status kvp_manager_id(const kvp_manager* manager, int64_t* id);
 KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_statistics* statistics);
 
@@ -108,7 +115,8 @@ KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_po
 
 KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence);
 KVP_API kvp_status kvp_sequence_release(int64_t sequence);
-/* A second sequence with the same past: tiles are shared, the dense tail is copied. Not while a segment is open. */
+/* A second sequence with the same past: tiles are shared, the dense tail is copied. Not while a segment is
+ * open. */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
 KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);
 /*
@@ -119,13 +127,17 @@ KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* in
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
 /* Remembers the present length as one to rewind to exactly. */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
-/* Back to `length`: a checkpoint, a length since the last sealing, or a length inside the open segment (which is dropped). */
+/*
+ * Back to `length`: a checkpoint or a length since the last sealing, where the state is exactly what it was.
+ * An open segment is dropped and must begin at or after `length`.
+ */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
  * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [length, head_size].
  * For tests and evaluation.
  */
-KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, float* keys, float* values);
+KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, float* keys,
+                                     float* values);
 
 /*
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the

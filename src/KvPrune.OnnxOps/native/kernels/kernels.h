@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
@@ -37,8 +38,8 @@ struct KernelTable {
 
   // Adds `tile_count` tiles to `state`. `queries` is [query_rows, format.key_channels]: already rotated,
   // multiplied by the attention scale, and gathered to the tiles' kept channels.
-  void (*attend_tiles)(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
-                       int query_rows, AttentionState* state);
+  void (*attend_tiles)(const TileFormat& format, const uint8_t* tiles, int64_t tile_count,
+                       const float* queries, int query_rows, AttentionState* state);
 
   // Adds dense rows to `state`: query row r sees rows [0, visible[r]). `queries` is [query_rows, head_size],
   // rotated and scaled.
@@ -46,8 +47,10 @@ struct KernelTable {
                        AttentionState* state);
 
   // Packs 64 token rows into one tile: gathers `channels` (key_channels ascending indices), keeps the
-  // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel),
-  // rounds or quantises. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
+  // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel;
+  // bfloat16 sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds or
+  // quantises. An int8 row's scale is its largest magnitude / 127, rounded up; a row with infinities or NaN
+  // reads as NaN. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
   void (*pack_tile)(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
                     const uint8_t* channels, uint8_t* tile);
 };
@@ -69,11 +72,8 @@ void RotateHalves(float* row, int rotary_size, const float* cosine, const float*
 
 // The inverse of pack_tile's rounding: writes 64 rows [64, head_size], removed entries 0. Reference quality,
 // any instruction set.
-void UnpackTile(const TileFormat& format, const uint8_t* tile, const uint8_t* channels, float* keys, float* values);
-
-float BFloat16ToFloat(uint16_t bits);
-// Round to nearest even; NaN stays NaN.
-uint16_t FloatToBFloat16(float value);
+void UnpackTile(const TileFormat& format, const uint8_t* tile, const uint8_t* channels, float* keys,
+                float* values);
 
 }  // namespace kvprune
 

@@ -21,7 +21,9 @@ constexpr size_t ElementBytes(Storage storage) {
 }
 
 // Consecutive reduction steps that share a lane's 32-bit word.
-constexpr int Interleave(Storage storage) { return static_cast<int>(4 / ElementBytes(storage)); }
+constexpr int Interleave(Storage storage) {
+  return static_cast<int>(4 / ElementBytes(storage));
+}
 
 // One half (K or V) of a tile, a sequence of 64-byte vectors of 16 lanes x `Interleave` reduction steps:
 //
@@ -40,11 +42,11 @@ constexpr int Interleave(Storage storage) { return static_cast<int>(4 / ElementB
 struct TileSection {
   Storage storage;
   bool bitmap;
-  int lanes;           // padded
-  int reduction;       // padded
-  int row_nonzeros;    // set elements of a token row; the row's channels when not a bitmap
-  size_t scale_offset; // from the tile's start; meaningful for int8 only
-  size_t mask_offset;  // meaningful for bitmaps only
+  int lanes;            // padded
+  int reduction;        // padded
+  int row_nonzeros;     // set elements of a token row; the row's channels when not a bitmap
+  size_t scale_offset;  // from the tile's start; meaningful for int8 only
+  size_t mask_offset;   // meaningful for bitmaps only
   size_t value_offset;
 };
 

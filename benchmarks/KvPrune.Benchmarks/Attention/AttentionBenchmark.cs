@@ -1,0 +1,65 @@
+namespace KvPrune.Benchmarks.Attention;
+
+/// <summary>Times decode attention of one token, each format in turn with the stock operator.</summary>
+internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pairs)
+{
+    private const int WarmUpPairs = 3;
+
+    private readonly List<double> _flushSeconds = [];
+
+    /// <summary>Median speed of the flush: what one thread reads from memory on this machine, bytes a second.</summary>
+    public double ReadBandwidth => flush.BufferBytes / Quantiles.Of(_flushSeconds, 0.5);
+
+    /// <summary>Fills the format's cache, checks its output and times it against <paramref name="stock"/>.</summary>
+    /// <exception cref="InvalidOperationException">The output is wrong.</exception>
+    public AttentionRow Run(string format, AttentionInputs inputs, StockAttention stock)
+    {
+        if (format == AttentionFormats.Control)
+            return Time(format, inputs, stock, stock);
+
+        var policy = AttentionFormats.Policies[format];
+        using var contestant = new PrunedAttention(inputs, policy, threads);
+        stock.Step();
+        contestant.Step();
+        AttentionCheck.AgainstRows(format, contestant, inputs);
+        if (AttentionCheck.RemovesNothing(policy))
+            AttentionCheck.AgainstStock(format, contestant, stock);
+        return Time(format, inputs, stock, contestant);
+    }
+
+    private AttentionRow Time(string format, AttentionInputs inputs, StockAttention stock, IContestant contestant)
+    {
+        var stockSeconds = new List<double>();
+        var seconds = new List<double>();
+        for (var pair = -WarmUpPairs; pair < pairs; pair++)
+        {
+            var stockTime = Cold(stock);
+            var time = Cold(contestant);
+            if (pair >= 0)
+            {
+                stockSeconds.Add(stockTime.TotalSeconds);
+                seconds.Add(time.TotalSeconds);
+            }
+        }
+
+        var ratios = stockSeconds.Zip(seconds, (a, b) => a / b).ToArray();
+        var median = Quantiles.Of(seconds, 0.5);
+        double lower = Quantiles.Of(ratios, 0.25), upper = Quantiles.Of(ratios, 0.75);
+        var dense16 = inputs.Shape.ToModelShape(inputs.Tokens).DenseBytes(inputs.Tokens);
+        return new AttentionRow(
+            "attention", inputs.Shape.ToString(), inputs.Tokens, threads, 1, format,
+            Quantiles.Of(ratios, 0.5), upper - lower, (double)contestant.CacheBytes / dense16, contestant.CacheBytes / median / 1e9)
+        {
+            LowerQuartile = lower,
+            UpperQuartile = upper,
+            Median = TimeSpan.FromSeconds(median),
+            StockMedian = TimeSpan.FromSeconds(Quantiles.Of(stockSeconds, 0.5)),
+        };
+    }
+
+    private TimeSpan Cold(IContestant contestant)
+    {
+        _flushSeconds.Add(flush.Run().TotalSeconds);
+        return contestant.Step();
+    }
+}

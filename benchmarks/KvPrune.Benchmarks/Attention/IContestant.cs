@@ -1,0 +1,14 @@
+namespace KvPrune.Benchmarks.Attention;
+
+/// <summary>One implementation of attention over a filled cache.</summary>
+internal interface IContestant : IDisposable
+{
+    /// <summary>Bytes of the cache, of which one step reads nearly all.</summary>
+    long CacheBytes { get; }
+
+    /// <summary>The last step's output, [query heads × head size].</summary>
+    ReadOnlyMemory<float> Output { get; }
+
+    /// <summary>Decodes the last token over the whole past and leaves the cache as it was. Returns the time of the run alone.</summary>
+    TimeSpan Step();
+}

@@ -1,0 +1,108 @@
+using System.Diagnostics;
+using KvPrune.OnnxOps;
+using Microsoft.ML.OnnxRuntime;
+
+namespace KvPrune.Benchmarks.Attention;
+
+/// <summary>This library's operator over a sequence that was filled by reading a prompt through it.</summary>
+internal sealed class PrunedAttention : IContestant
+{
+    // Bounds the tensors that a long prompt is fed in.
+    private const int ChunkTokens = 2048;
+
+    private readonly AttentionInputs _inputs;
+    private readonly KvCacheManager _manager;
+    private readonly KvSequence _sequence;
+    private readonly InferenceSession _session;
+    private readonly OrtIoBinding _binding;
+    private readonly RunOptions _runOptions = new();
+    private readonly List<OrtValue> _values;
+    private readonly float[] _output;
+
+    public PrunedAttention(AttentionInputs inputs, PruningPolicy policy, int threads)
+    {
+        _inputs = inputs;
+        _output = new float[inputs.Shape.QueryWidth];
+        _manager = new KvCacheManager(inputs.Shape.ToModelShape(inputs.Tokens));
+        _sequence = _manager.CreateSequence(policy);
+        Fill();
+        var info = _sequence.GetInfo();
+        CacheBytes = info.TotalBytes;
+        using var options = Sessions.Options(threads);
+        KvPruneOps.Register(options);
+        _session = new InferenceSession(AttentionGraphs.Pruned(inputs.Shape, _manager.Id), options);
+        (_binding, _values) = Bind(_session, inputs.Tokens - 1, 1, _output);
+    }
+
+    public long CacheBytes { get; }
+
+    public ReadOnlyMemory<float> Output => _output;
+
+    /// <summary>The rows that the operator attends to, for one KV head, [past tokens, head size].</summary>
+    public void ReadRows(int kvHead, Span<float> keys, Span<float> values) => _sequence.ReadRows(0, kvHead, keys, values);
+
+    public TimeSpan Step()
+    {
+        // Not committed: disposing the step drops its token, so every step sees the same past.
+        using var step = KvStep.Begin(_sequence, 1);
+        var start = Stopwatch.GetTimestamp();
+        _session.RunWithBinding(_runOptions, _binding);
+        return Stopwatch.GetElapsedTime(start);
+    }
+
+    public void Dispose()
+    {
+        _binding.Dispose();
+        _values.ForEach(value => value.Dispose());
+        _runOptions.Dispose();
+        _session.Dispose();
+        _sequence.Dispose();
+        _manager.Dispose();
+    }
+
+    // With its own session, so that reading the prompt may use every core.
+    private void Fill()
+    {
+        using var options = Sessions.Options(threads: 0);
+        KvPruneOps.Register(options);
+        using var session = new InferenceSession(AttentionGraphs.Pruned(_inputs.Shape, _manager.Id), options);
+        var past = _inputs.Tokens - 1;
+        _sequence.OpenSegment(past);
+        for (var first = 0; first < past; first += ChunkTokens)
+        {
+            var count = Math.Min(ChunkTokens, past - first);
+            using var step = KvStep.Begin(_sequence, count);
+            var (binding, values) = Bind(session, first, count, new float[count * _inputs.Shape.QueryWidth]);
+            using (binding)
+                session.RunWithBinding(_runOptions, binding);
+            values.ForEach(value => value.Dispose());
+            step.Commit();
+        }
+    }
+
+    private (OrtIoBinding Binding, List<OrtValue> Values) Bind(InferenceSession session, int first, int count, float[] output)
+    {
+        var shape = _inputs.Shape;
+        var binding = session.CreateIoBinding();
+        var values = new List<OrtValue>();
+        Input("query", AttentionInputs.Rows(_inputs.Queries, shape.QueryWidth, first, count), 1, count, shape.QueryWidth);
+        Input("key", AttentionInputs.Rows(_inputs.Keys, shape.KvWidth, first, count), 1, count, shape.KvWidth);
+        Input("value", AttentionInputs.Rows(_inputs.Values, shape.KvWidth, first, count), 1, count, shape.KvWidth);
+        Input<long>("sequence_handles", new[] { _sequence.Handle }, 1);
+        Input<int>("total_sequence_length", new[] { first + count }, 1);
+        Input<int>("seqlens_k", new[] { first + count - 1 }, 1);
+        binding.BindOutput("output", Tensor<float>(output, 1, count, shape.QueryWidth));
+        return (binding, values);
+
+        void Input<T>(string name, Memory<T> data, params long[] dimensions)
+            where T : unmanaged => binding.BindInput(name, Tensor(data, dimensions));
+
+        OrtValue Tensor<T>(Memory<T> data, params long[] dimensions)
+            where T : unmanaged
+        {
+            var value = OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, data, dimensions);
+            values.Add(value);
+            return value;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using KvPrune.AI.Engine;
+using KvPrune.AI.Sampling;
+using KvPrune.OnnxOps;
+using Microsoft.Extensions.AI;
+
+namespace KvPrune.AI.Chat;
+
+/// <summary>What ChatOptions and the model's defaults come to for one request.</summary>
+internal sealed record ChatRequestSettings(
+    SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, PruningPolicy Policy,
+    IProgress<PrefillProgress>? Progress)
+{
+    /// <exception cref="NotSupportedException">An option asks for what cannot be done; ignoring it would change the answer.</exception>
+    /// <exception cref="ArgumentException">A value is out of its range.</exception>
+    public static ChatRequestSettings Read(ChatOptions? options, ChatModel model, IChatClient client)
+    {
+        if (options is null) return new(model.Sampling, model.MaxOutputTokens, [], model.Policy, null);
+        RefuseUnsupported(options);
+        SamplingOptions sampling = ReadSampling(options, model.Sampling, client);
+        sampling.Validate();
+        int maxOutputTokens = options.MaxOutputTokens ?? model.MaxOutputTokens;
+        if (maxOutputTokens < 1) throw new ArgumentException($"MaxOutputTokens is {maxOutputTokens}; it must be at least 1.", nameof(options));
+        string[] stops = [.. options.StopSequences ?? []];
+        if (stops.Any(string.IsNullOrEmpty)) throw new ArgumentException("StopSequences holds an empty string.", nameof(options));
+        PruningPolicy policy = options.GetPruningPolicy() ?? model.Policy;
+        policy.Validate();
+        return new(sampling, maxOutputTokens, stops, policy, options.GetPrefillProgress());
+    }
+
+    /// <summary>
+    /// Temperature, TopK or TopP turn sampling on, with temperature 1 unless given; without any of them the model folder
+    /// decides. Temperature 0 is greedy.
+    /// </summary>
+    private static SamplingOptions ReadSampling(ChatOptions options, SamplingOptions defaults, IChatClient client)
+    {
+        var own = options.RawRepresentationFactory?.Invoke(client) as SamplingOptions ?? new SamplingOptions();
+        var asked = new SamplingOptions
+        {
+            Temperature = own.Temperature ?? options.Temperature,
+            TopK = own.TopK ?? options.TopK,
+            TopP = own.TopP ?? options.TopP,
+            Seed = own.Seed ?? options.Seed,
+        };
+        return asked with { Seed = null } == new SamplingOptions() ? defaults with { Seed = asked.Seed } : asked;
+    }
+
+    private static void RefuseUnsupported(ChatOptions options)
+    {
+        if (options.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
+            throw new NotSupportedException($"Tools are not supported yet, and the request brings {tools.Count} (the first is '{tools[0].Name}'). Set ToolMode to None to ask without them.");
+        if (options.ResponseFormat is ChatResponseFormatJson)
+            throw new NotSupportedException("ResponseFormat asks for JSON, which is not enforced yet. Ask for it in the prompt and leave ResponseFormat unset.");
+        if (options.FrequencyPenalty is { } frequency and not 0)
+            throw new NotSupportedException($"FrequencyPenalty is {frequency}; penalties are not supported.");
+        if (options.PresencePenalty is { } presence and not 0)
+            throw new NotSupportedException($"PresencePenalty is {presence}; penalties are not supported.");
+        if (options.ConversationId is { } conversation)
+            throw new NotSupportedException($"ConversationId is '{conversation}': the client keeps no conversations. Send all messages; what is cached of them is not read again.");
+        if (options.ContinuationToken is not null)
+            throw new NotSupportedException("ContinuationToken is set; background responses are not supported.");
+    }
+}

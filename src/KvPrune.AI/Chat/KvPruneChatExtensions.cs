@@ -1,0 +1,68 @@
+using KvPrune.AI.Engine;
+using KvPrune.OnnxOps;
+using Microsoft.Extensions.AI;
+
+namespace KvPrune.AI.Chat;
+
+/// <summary>What a request can say, and a response tells, about the KV cache.</summary>
+public static class KvPruneChatExtensions
+{
+    private const string PolicyKey = "kvprune.policy";
+    private const string ProgressKey = "kvprune.prefill_progress";
+    private const string StatisticsKey = "kvprune.statistics";
+
+    /// <summary>Prunes this request's KV cache by another policy than the client's.</summary>
+    /// <returns>The same options.</returns>
+    public static ChatOptions WithPruningPolicy(this ChatOptions options, PruningPolicy policy)
+    {
+        ArgumentNullException.ThrowIfNull(policy);
+        return options.With(PolicyKey, policy);
+    }
+
+    /// <summary>Reports while the prompt is read, once for each run of the model, from the thread that awaits the answer.</summary>
+    /// <returns>The same options.</returns>
+    public static ChatOptions WithPrefillProgress(this ChatOptions options, IProgress<PrefillProgress> progress)
+    {
+        ArgumentNullException.ThrowIfNull(progress);
+        return options.With(ProgressKey, progress);
+    }
+
+    /// <summary>What the answer took; null if it came from another client.</summary>
+    public static GenerationStatistics? GetKvPruneStatistics(this ChatResponse response)
+    {
+        ArgumentNullException.ThrowIfNull(response);
+        return Statistics(response.AdditionalProperties);
+    }
+
+    /// <summary>What the answer took; null on all updates but the last one.</summary>
+    public static GenerationStatistics? GetKvPruneStatistics(this ChatResponseUpdate update)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        return Statistics(update.AdditionalProperties);
+    }
+
+    internal static PruningPolicy? GetPruningPolicy(this ChatOptions options) => options.Get<PruningPolicy>(PolicyKey);
+
+    internal static IProgress<PrefillProgress>? GetPrefillProgress(this ChatOptions options) =>
+        options.Get<IProgress<PrefillProgress>>(ProgressKey);
+
+    internal static void SetStatistics(this ChatResponseUpdate update, GenerationStatistics statistics) =>
+        (update.AdditionalProperties ??= [])[StatisticsKey] = statistics;
+
+    private static GenerationStatistics? Statistics(AdditionalPropertiesDictionary? properties) =>
+        properties?.TryGetValue(StatisticsKey, out GenerationStatistics? statistics) is true ? statistics : null;
+
+    private static ChatOptions With(this ChatOptions options, string key, object value)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        (options.AdditionalProperties ??= [])[key] = value;
+        return options;
+    }
+
+    private static T? Get<T>(this ChatOptions options, string key) where T : class
+    {
+        object? value = null;
+        if (options.AdditionalProperties?.TryGetValue(key, out value) is not true || value is null) return null;
+        return value as T ?? throw new ArgumentException($"ChatOptions.AdditionalProperties[\"{key}\"] is {value.GetType().Name}; it must be {typeof(T).Name}.");
+    }
+}

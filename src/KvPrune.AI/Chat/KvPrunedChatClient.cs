@@ -1,0 +1,129 @@
+using System.Runtime.CompilerServices;
+using KvPrune.AI.DependencyInjection;
+using KvPrune.AI.Engine;
+using KvPrune.AI.Templates;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
+
+namespace KvPrune.AI.Chat;
+
+/// <summary>
+/// Chats with a local model whose KV cache is pruned. Safe for use from several threads; requests run concurrently.
+/// </summary>
+/// <remarks>
+/// The client keeps no conversations: send all messages each time. What an earlier request left in the KV cache is used
+/// again and reported as CachedInputTokenCount. Temperature, TopK and TopP unset means what the model folder says, greedy
+/// decoding in most of them. Tools, JSON response formats and penalties are refused.
+/// </remarks>
+public sealed class KvPrunedChatClient : IChatClient
+{
+    private readonly ChatModel _model;
+    private readonly bool _ownsModel;
+    private readonly ChatClientMetadata _metadata;
+
+    /// <summary>Loads a model folder.</summary>
+    /// <param name="options">At least <see cref="KvPruneOptions.ModelPath"/>.</param>
+    /// <param name="loggerFactory">Receives what the engine logs.</param>
+    /// <exception cref="ArgumentException">An option cannot be used; all such are named.</exception>
+    /// <exception cref="Models.ModelFolderException">The folder is incomplete, broken or contradicts itself.</exception>
+    /// <exception cref="Tokenization.TokenizerFormatException">tokenizer.json cannot be used.</exception>
+    /// <exception cref="ChatTemplateException">The chat template cannot be used.</exception>
+    /// <exception cref="OnnxOps.ModelRewriteException">The graph holds what the pruned operator cannot do.</exception>
+    public KvPrunedChatClient(KvPruneOptions options, ILoggerFactory? loggerFactory = null)
+        : this(Load(options, loggerFactory), ownsModel: true)
+    {
+    }
+
+    internal KvPrunedChatClient(ChatModel model, bool ownsModel)
+    {
+        _model = model;
+        _ownsModel = ownsModel;
+        _metadata = new ChatClientMetadata("kvprune", providerUri: null, model.Engine.ModelId);
+    }
+
+    /// <inheritdoc/>
+    public Task<ChatResponse> GetResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentNullException"><paramref name="messages"/> is null.</exception>
+    /// <exception cref="ArgumentException">There are no messages, or an option is out of its range.</exception>
+    /// <exception cref="NotSupportedException">A message or an option asks for what the client cannot do.</exception>
+    /// <remarks>
+    /// While the answer is awaited also <see cref="PromptTooLongException"/>, <see cref="KvBudgetExceededException"/>,
+    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>.
+    /// </remarks>
+    public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        // Read now: what the caller does to messages and options later must not reach into a running request.
+        List<TemplateMessage> prompt = ChatMessageReader.Read(messages, options?.Instructions);
+        return StreamAsync(prompt, ChatRequestSettings.Read(options, _model, this), cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(ChatClientMetadata) ? _metadata
+            : serviceType == typeof(InferenceEngine) ? _model.Engine
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+    }
+
+    /// <summary>Unloads the model if this client loaded it; unfinished answers end with an ObjectDisposedException.</summary>
+    public void Dispose()
+    {
+        if (_ownsModel) _model.Dispose();
+    }
+
+    private static ChatModel Load(KvPruneOptions options, ILoggerFactory? loggers)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        string[] problems = [.. KvPruneOptionsValidator.Problems(options)];
+        return problems.Length == 0
+            ? ChatModel.Load(options, loggers)
+            : throw new ArgumentException(string.Join(' ', problems), nameof(options));
+    }
+
+    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
+        List<TemplateMessage> messages, ChatRequestSettings settings, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        // Rendering and encoding a long document takes long enough to leave the caller's thread.
+        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages), cancellationToken).ConfigureAwait(false);
+        using var abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        GenerationRequest request = CreateRequest(prompt, settings, abandoned.Token);
+        var updates = new UpdateFactory(_model.Engine.ModelId);
+        _model.Engine.Submit(request);
+        try
+        {
+            await foreach (GenerationEvent generationEvent in request.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            {
+                if (generationEvent is GenerationEvent.Prefilled read) settings.Progress?.Report(read.Progress);
+                else yield return updates.Create(generationEvent);
+            }
+        }
+        finally
+        {
+            await abandoned.CancelAsync().ConfigureAwait(false); // the caller left early, or the request has ended anyway
+        }
+    }
+
+    private GenerationRequest CreateRequest(PromptBuilder.Prompt prompt, ChatRequestSettings settings, CancellationToken cancellation)
+    {
+        var detokenizer = _model.Tokenizer.CreateDetokenizer();
+        return new GenerationRequest
+        {
+            Prompt = prompt.Tokens,
+            SegmentEnds = prompt.SegmentEnds,
+            Policy = settings.Policy,
+            Sampling = settings.Sampling,
+            MaxOutputTokens = settings.MaxOutputTokens,
+            Text = new AnswerText(detokenizer.Append, detokenizer.Flush, settings.StopSequences),
+            Cancellation = cancellation,
+        };
+    }
+}

@@ -1,0 +1,109 @@
+using System.Diagnostics;
+using KvPrune.AI.Runtimes;
+using KvPrune.AI.Sampling;
+using KvPrune.OnnxOps;
+
+namespace KvPrune.AI.Engine;
+
+/// <summary>An admitted request: its sequence and how far it has come. Belongs to the scheduler's thread.</summary>
+internal sealed class ActiveGeneration : IDisposable
+{
+    private bool _segmentOpen;
+
+    public ActiveGeneration(
+        GenerationRequest request, IDecoderSequence sequence, int cachedTokens, int maxOutputTokens, long peakBytes)
+    {
+        Request = request;
+        Sequence = sequence;
+        CachedTokens = cachedTokens;
+        Position = cachedTokens;
+        MaxOutputTokens = maxOutputTokens;
+        PeakBytes = peakBytes;
+        Sampler = new TokenSampler(request.Sampling);
+    }
+
+    public GenerationRequest Request { get; }
+
+    public IDecoderSequence Sequence { get; }
+
+    public TokenSampler Sampler { get; }
+
+    public int CachedTokens { get; }
+
+    /// <summary>The most tokens to draw, within the model's context.</summary>
+    public int MaxOutputTokens { get; }
+
+    /// <summary>The most bytes the sequence will take.</summary>
+    public long PeakBytes { get; }
+
+    /// <summary>Tokens in the KV cache.</summary>
+    public int Position { get; private set; }
+
+    public int GeneratedTokens { get; private set; }
+
+    /// <summary>The token drawn last; the next decode step feeds it.</summary>
+    public int PendingToken { get; private set; }
+
+    public long AdmittedAt { get; } = Stopwatch.GetTimestamp();
+
+    /// <summary>Set by the first <see cref="Draw"/>.</summary>
+    public long FirstTokenAt { get; private set; }
+
+    public bool IsPromptRead => Position >= Request.Prompt.Length;
+
+    /// <summary>Bytes that the sequence may still come to take.</summary>
+    public long GrowthBytes => Math.Max(0, PeakBytes - Sequence.GetInfo().TotalBytes);
+
+    /// <summary>Ends of the segments read so far when a segment has just been completed.</summary>
+    public bool IsAtSegmentEnd(out ReadOnlySpan<int> ends)
+    {
+        int index = Array.BinarySearch(Request.SegmentEnds, Position);
+        ends = index < 0 ? default : Request.SegmentEnds.AsSpan(0, index + 1);
+        return index >= 0;
+    }
+
+    /// <summary>The next tokens to read: at most a chunk, never beyond the segment's end. Opens the segment.</summary>
+    public ReadOnlySpan<int> NextChunk(int chunkTokens)
+    {
+        int end = Array.Find(Request.SegmentEnds, end => end > Position);
+        if (!_segmentOpen)
+        {
+            Sequence.OpenSegment(end - Position);
+            _segmentOpen = true;
+        }
+        return Request.Prompt.AsSpan(Position, Math.Min(chunkTokens, end - Position));
+    }
+
+    public void AdvancePrompt(int tokens)
+    {
+        Position += tokens;
+        _segmentOpen = !IsAtSegmentEnd(out _);
+    }
+
+    public void AdvanceDecode() => Position++;
+
+    public void Draw(ReadOnlySpan<float> logits)
+    {
+        PendingToken = Sampler.Sample(logits);
+        if (GeneratedTokens++ == 0) FirstTokenAt = Stopwatch.GetTimestamp();
+    }
+
+    /// <summary>What the answer took; once its first token was drawn.</summary>
+    public GenerationStatistics Statistics(KvModelShape shape)
+    {
+        long now = Stopwatch.GetTimestamp();
+        return new GenerationStatistics
+        {
+            PromptTokens = Request.Prompt.Length,
+            CachedTokens = CachedTokens,
+            GeneratedTokens = GeneratedTokens,
+            Queued = Stopwatch.GetElapsedTime(Request.SubmittedAt, AdmittedAt),
+            Prefill = Stopwatch.GetElapsedTime(AdmittedAt, FirstTokenAt),
+            Decode = Stopwatch.GetElapsedTime(FirstTokenAt, now),
+            KvBytes = Sequence.GetInfo().TotalBytes,
+            KvBytesDense16 = shape.DenseBytes(Position),
+        };
+    }
+
+    public void Dispose() => Sequence.Dispose();
+}

@@ -1,0 +1,18 @@
+using Microsoft.Extensions.Logging;
+
+namespace KvPrune.AI.Engine;
+
+internal static partial class Log
+{
+    [LoggerMessage(1, LogLevel.Information, "Model {Model} loaded from {Folder} in {Milliseconds:F0} ms ({Kernels} kernels)")]
+    public static partial void ModelLoaded(ILogger logger, string model, string folder, double milliseconds, string kernels);
+
+    [LoggerMessage(2, LogLevel.Warning, "A request {What}")]
+    public static partial void RequestFailed(ILogger logger, string what, Exception error);
+
+    [LoggerMessage(3, LogLevel.Debug, "A prompt was not kept for reuse: no memory for a copy of its dense tail")]
+    public static partial void PromptNotKept(ILogger logger, Exception error);
+
+    [LoggerMessage(4, LogLevel.Critical, "The engine stopped after an internal error")]
+    public static partial void LoopFailed(ILogger logger, Exception error);
+}

@@ -1,0 +1,40 @@
+using KvPrune.OnnxOps;
+
+namespace KvPrune.AI;
+
+/// <summary>Settings of a chat client over one model folder.</summary>
+public sealed class KvPruneOptions
+{
+    /// <summary>A model folder in ONNX Runtime GenAI's format: genai_config.json, the ONNX files, tokenizer.json. Required.</summary>
+    public string? ModelPath { get; set; }
+
+    /// <summary>The model's name in responses and telemetry; the folder's name by default.</summary>
+    public string? ModelId { get; set; }
+
+    /// <summary>What is kept of prompts and answers in the KV cache, unless a request says otherwise.</summary>
+    public PruningPolicy Policy { get; set; } = PruningPolicy.Compact;
+
+    /// <summary>
+    /// The most bytes of KV cache over all requests and cached prompts. Requests that do not fit wait; one that never can
+    /// is refused. Null: no limit.
+    /// </summary>
+    public long? KvCacheByteLimit { get; set; }
+
+    /// <summary>
+    /// The most prompt tokens in one run of the model. Between two runs other requests get their next token and
+    /// cancellation is noticed; fewer tokens a run read a prompt more slowly.
+    /// </summary>
+    public int PrefillChunkTokens { get; set; } = 512;
+
+    /// <summary>The most tokens of an answer for requests without ChatOptions.MaxOutputTokens.</summary>
+    public int MaxOutputTokens { get; set; } = 1024;
+
+    /// <summary>Threads that one run of the model uses; by default one for each core.</summary>
+    public int? Threads { get; set; }
+
+    /// <summary>
+    /// Prompts whose KV cache is kept, so that a follow-up question or an equal prompt does not read them again; the least
+    /// recently used one goes first. 0 keeps none.
+    /// </summary>
+    public int MaxCachedPrompts { get; set; } = 4;
+}

@@ -1,0 +1,38 @@
+using KvPrune.OnnxOps;
+
+namespace KvPrune.AI.Runtimes;
+
+/// <summary>
+/// Runs one model. Every call either adds its tokens to all of its sequences or, when it throws, to none.
+/// Used by one thread at a time, except <see cref="EstimateBytes"/> and <see cref="GetStatistics"/>.
+/// </summary>
+internal interface IDecoderRuntime : IDisposable
+{
+    /// <summary>Heads, layers and the longest sequence.</summary>
+    KvModelShape Shape { get; }
+
+    /// <summary>Logits of one position.</summary>
+    int VocabularySize { get; }
+
+    IDecoderSequence CreateSequence(PruningPolicy policy);
+
+    /// <summary>Bytes of one sequence: a prompt of one segment, read in chunks, then generated tokens.</summary>
+    KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens);
+
+    /// <summary>Bytes of all sequences; shared tiles count once.</summary>
+    KvCacheStatistics GetStatistics();
+
+    /// <summary>Reads the next tokens of a sequence's open segment.</summary>
+    /// <param name="sequence">The sequence.</param>
+    /// <param name="tokens">Token ids [chunk], at least one.</param>
+    /// <param name="logits">Receives the logits after the last token, [vocabulary].</param>
+    /// <param name="cancellation">Stops the run in progress.</param>
+    /// <exception cref="OperationCanceledException">The run was stopped; the sequence is as before.</exception>
+    void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation);
+
+    /// <summary>Adds one token to each sequence.</summary>
+    /// <param name="sequences">The batch; lengths may differ.</param>
+    /// <param name="tokens">Token ids [batch].</param>
+    /// <param name="logits">Receives the logits [batch, vocabulary].</param>
+    void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits);
+}

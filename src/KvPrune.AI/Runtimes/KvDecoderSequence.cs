@@ -1,0 +1,17 @@
+using KvPrune.OnnxOps;
+
+namespace KvPrune.AI.Runtimes;
+
+/// <summary>A sequence of the native cache manager.</summary>
+internal sealed class KvDecoderSequence(KvSequence sequence) : IDecoderSequence
+{
+    public KvSequence Kv => sequence;
+
+    public IDecoderSequence Fork() => new KvDecoderSequence(sequence.Fork());
+
+    public void OpenSegment(int tokens) => sequence.OpenSegment(tokens);
+
+    public KvSequenceInfo GetInfo() => sequence.GetInfo();
+
+    public void Dispose() => sequence.Dispose();
+}

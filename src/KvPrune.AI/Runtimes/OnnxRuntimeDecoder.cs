@@ -1,0 +1,141 @@
+using KvPrune.AI.Models;
+using KvPrune.OnnxOps;
+using Microsoft.ML.OnnxRuntime;
+
+namespace KvPrune.AI.Runtimes;
+
+/// <summary>
+/// Runs a decoder by ONNX Runtime's InferenceSession, its KV cache replaced by the native cache manager. The model's
+/// files are read, never written.
+/// </summary>
+internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
+{
+    private readonly KvCacheManager _manager;
+    private readonly InferenceSession _session;
+    private readonly DecoderInputs _inputs;
+    private readonly TensorBuffer<float> _logits = new();
+    private readonly string[] _outputNames;
+
+    private OnnxRuntimeDecoder(
+        KvCacheManager manager, InferenceSession session, DecoderInputs inputs, string logitsName, int vocabularySize)
+    {
+        _manager = manager;
+        _session = session;
+        _inputs = inputs;
+        _outputNames = [logitsName];
+        VocabularySize = vocabularySize;
+    }
+
+    public KvModelShape Shape => _manager.Shape;
+
+    public int VocabularySize { get; }
+
+    /// <summary>Rewrites and loads a model.</summary>
+    /// <param name="folder">The model.</param>
+    /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>
+    /// <param name="threads">Threads of a run; null: ONNX Runtime's choice.</param>
+    /// <exception cref="ModelFolderException">The graph does not fit the configuration, or cannot be loaded.</exception>
+    /// <exception cref="ModelRewriteException">The graph holds what the pruned operator cannot do.</exception>
+    public static OnnxRuntimeDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads)
+    {
+        var rewriter = GroupQueryAttentionRewriter.Load(folder.ModelPath);
+        KvModelShape shape = rewriter.Shape(folder.ContextLength);
+        folder.RequireShape(shape);
+        var inputs = new DecoderInputs(folder, rewriter.InputNames);
+        if (!rewriter.OutputNames.Contains(folder.LogitsName))
+            throw new ModelFolderException(folder.ModelPath, folder.LogitsName, "the graph has no output of this name.");
+
+        var manager = new KvCacheManager(shape, kvByteLimit);
+        InferenceSession? session = null;
+        try
+        {
+            session = CreateSession(folder, rewriter.Rewrite(manager.Id, LogitsPositions.Last), threads);
+            folder.RequireLogits(session.OutputMetadata[folder.LogitsName].Dimensions[^1]);
+            return new OnnxRuntimeDecoder(manager, session, inputs, folder.LogitsName, folder.VocabularySize);
+        }
+        catch
+        {
+            session?.Dispose();
+            manager.Dispose();
+            throw;
+        }
+    }
+
+    public IDecoderSequence CreateSequence(PruningPolicy policy) => new KvDecoderSequence(_manager.CreateSequence(policy));
+
+    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
+        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
+
+    public KvCacheStatistics GetStatistics() => _manager.GetStatistics();
+
+    public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
+        Run([((KvDecoderSequence)sequence).Kv], tokens, logits, cancellation);
+
+    public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
+    {
+        var batch = new KvSequence[sequences.Length];
+        for (int i = 0; i < batch.Length; i++) batch[i] = ((KvDecoderSequence)sequences[i]).Kv;
+        Run(batch, tokens, logits, CancellationToken.None);
+    }
+
+    public void Dispose()
+    {
+        _session.Dispose();
+        _manager.Dispose();
+    }
+
+    private static InferenceSession CreateSession(GenAIModelFolder folder, byte[] model, int? threads)
+    {
+        using var options = new SessionOptions();
+        KvPruneOps.Register(options);
+        // The graph comes as bytes, so ONNX Runtime has to be told where its external weights are.
+        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", folder.Path);
+        if (threads is { } count) options.IntraOpNumThreads = count;
+        try
+        {
+            return new InferenceSession(model, options);
+        }
+        catch (OnnxRuntimeException error)
+        {
+            throw new ModelFolderException(folder.ModelPath, null, $"ONNX Runtime cannot load the model: {error.Message}", error);
+        }
+    }
+
+    /// <summary>Adds tokens [batch, n] to the sequences as one transaction.</summary>
+    private void Run(KvSequence[] batch, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    {
+        int count = batch.Length * VocabularySize;
+        ArgumentOutOfRangeException.ThrowIfLessThan(logits.Length, count, nameof(logits));
+        Span<float> output = _logits.Take(count);
+        using KvStep step = KvStep.Begin(batch, tokens.Length / batch.Length);
+        OrtValue[] values = _inputs.Fill(batch, tokens);
+        try
+        {
+            using OrtValue logitsValue = _logits.AsTensor(batch.Length, 1, VocabularySize);
+            RunSession(values, logitsValue, cancellation);
+        }
+        finally
+        {
+            foreach (OrtValue value in values) value.Dispose();
+        }
+        step.Commit();
+        output.CopyTo(logits);
+    }
+
+    private void RunSession(OrtValue[] values, OrtValue logits, CancellationToken cancellation)
+    {
+        using var options = new RunOptions();
+        try
+        {
+            // Unregistering waits for a callback under way, so the options are never touched after their disposal.
+            using (cancellation.Register(() => options.Terminate = true))
+                _session.Run(options, _inputs.Names, values, _outputNames, [logits]);
+            cancellation.ThrowIfCancellationRequested();
+        }
+        catch (OnnxRuntimeException error)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw KvCacheException.FromRun(error) ?? (Exception)error;
+        }
+    }
+}

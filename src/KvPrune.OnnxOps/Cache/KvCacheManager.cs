@@ -1,0 +1,80 @@
+using KvPrune.OnnxOps.Interop;
+
+namespace KvPrune.OnnxOps;
+
+/// <summary>
+/// The KV cache of one model: creates sequences and counts their bytes. Safe for use from several threads. Sequences
+/// still alive when the manager is disposed keep their memory until they are disposed.
+/// </summary>
+public sealed class KvCacheManager : IDisposable
+{
+    private readonly ManagerHandle _handle;
+
+    /// <summary>A cache for models of the given shape.</summary>
+    /// <param name="shape">Heads, layers and longest sequence of the model.</param>
+    /// <param name="byteLimit">The most bytes that all sequences may take together; null: what the machine has.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="byteLimit"/> is not positive.</exception>
+    /// <exception cref="KvCacheException">The shape is one that the cache does not support.</exception>
+    /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
+    public KvCacheManager(KvModelShape shape, long? byteLimit = null)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        if (byteLimit is { } limit)
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(limit, nameof(byteLimit));
+        NativeLibraryFile.EnsureLoaded();
+        NativeMethods.kvp_manager_create(new NativeModelShape(shape), byteLimit ?? 0, out var manager).ThrowOnFailure();
+        _handle = new ManagerHandle(manager);
+        Shape = shape;
+        NativeMethods.kvp_manager_id(_handle, out var id).ThrowOnFailure();
+        Id = id;
+    }
+
+    /// <summary>What a graph's cache_manager attributes must carry for its nodes to accept this manager's sequences.</summary>
+    public long Id { get; }
+
+    /// <summary>The model shape given at construction.</summary>
+    public KvModelShape Shape { get; }
+
+    /// <summary>
+    /// Exact bytes of one sequence: a prompt of one segment of <paramref name="promptTokens"/> tokens read in chunks of
+    /// <paramref name="chunkTokens"/> (0: in one run), then <paramref name="generatedTokens"/> decode steps.
+    /// </summary>
+    /// <exception cref="ArgumentException">The policy cannot be used, or a count is negative.</exception>
+    /// <exception cref="KvCacheException">The shape is one that the cache does not support.</exception>
+    public static KvBytesEstimate EstimateBytes(
+        KvModelShape shape, PruningPolicy policy, long promptTokens, long generatedTokens = 0, long chunkTokens = 0)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        ArgumentNullException.ThrowIfNull(policy);
+        ArgumentOutOfRangeException.ThrowIfNegative(promptTokens);
+        ArgumentOutOfRangeException.ThrowIfNegative(generatedTokens);
+        ArgumentOutOfRangeException.ThrowIfNegative(chunkTokens);
+        policy.Validate();
+        NativeLibraryFile.EnsureLoaded();
+        NativeMethods.kvp_estimate_bytes(
+            new NativeModelShape(shape), new NativePolicy(policy), promptTokens, generatedTokens, chunkTokens, out var estimate)
+            .ThrowOnFailure();
+        return estimate;
+    }
+
+    /// <summary>An empty sequence whose rows will be kept as <paramref name="policy"/> says.</summary>
+    /// <exception cref="ArgumentException">The policy cannot be used.</exception>
+    /// <exception cref="KvCacheException">There is no memory left.</exception>
+    public KvSequence CreateSequence(PruningPolicy policy)
+    {
+        ArgumentNullException.ThrowIfNull(policy);
+        policy.Validate();
+        NativeMethods.kvp_sequence_create(_handle, new NativePolicy(policy), out var sequence).ThrowOnFailure();
+        return new KvSequence(sequence, Shape, policy);
+    }
+
+    /// <summary>The bytes in use now.</summary>
+    public KvCacheStatistics GetStatistics()
+    {
+        NativeMethods.kvp_manager_get_statistics(_handle, out var statistics).ThrowOnFailure();
+        return statistics;
+    }
+
+    /// <summary>Releases the manager.</summary>
+    public void Dispose() => _handle.Dispose();
+}

@@ -1,0 +1,38 @@
+namespace KvPrune.OnnxOps;
+
+/// <summary>Why a cache operation failed. The values are those of the native library's status codes.</summary>
+public enum KvCacheStatus
+{
+    /// <summary>No failure.</summary>
+    None = 0,
+
+    /// <summary>An argument is outside what the call accepts.</summary>
+    InvalidArgument = 1,
+
+    /// <summary>The sequence was released, or never existed.</summary>
+    StaleHandle = 2,
+
+    /// <summary>The sequence already takes part in an open step.</summary>
+    Busy = 3,
+
+    /// <summary>The manager's byte limit or the machine's memory is reached.</summary>
+    OutOfMemory = 4,
+
+    /// <summary>The call does not fit the sequence's state.</summary>
+    InvalidState = 5,
+
+    /// <summary>The graph's lengths differ from the sequence's.</summary>
+    LengthMismatch = 6,
+
+    /// <summary>The length is neither a checkpoint nor inside the dense tail.</summary>
+    NotRewindable = 7,
+
+    /// <summary>A failure while rows were being sealed lost some of them; the sequence can only be released.</summary>
+    SequenceInvalid = 8,
+
+    /// <summary>This machine or this build cannot do it.</summary>
+    Unsupported = 9,
+
+    /// <summary>A defect of the library.</summary>
+    InternalError = 10,
+}

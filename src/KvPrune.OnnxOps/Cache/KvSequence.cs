@@ -1,0 +1,136 @@
+using KvPrune.OnnxOps.Interop;
+
+namespace KvPrune.OnnxOps;
+
+/// <summary>
+/// The cached past of one token sequence, over all layers of a model. Different sequences may be used from different
+/// threads at once; one sequence from one thread at a time. A sequence that is dropped without being disposed is
+/// released by the garbage collector.
+/// </summary>
+/// <remarks>
+/// A prompt is read as one or more segments: <see cref="OpenSegment"/>, then steps (<see cref="KvStep"/>) until the
+/// announced tokens are in; the step that completes a segment compresses it and takes a checkpoint. Without an open
+/// segment every step adds exactly one token.
+/// </remarks>
+public sealed class KvSequence : IDisposable
+{
+    private readonly long _handle;
+    private readonly KvModelShape _shape;
+    private volatile bool _disposed;
+
+    internal KvSequence(long handle, KvModelShape shape, PruningPolicy policy)
+    {
+        _handle = handle;
+        _shape = shape;
+        Policy = policy;
+    }
+
+    /// <summary>Releases a sequence that nobody disposed.</summary>
+    ~KvSequence() => Release();
+
+    /// <summary>What the graph input <see cref="KvPruneOps.SequenceHandlesInput"/> carries for this sequence.</summary>
+    /// <exception cref="ObjectDisposedException">The sequence was disposed.</exception>
+    public long Handle
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _handle;
+        }
+    }
+
+    /// <summary>What is kept of its rows.</summary>
+    public PruningPolicy Policy { get; }
+
+    /// <summary>Committed tokens.</summary>
+    public long Length => GetInfo().Length;
+
+    /// <summary>A second sequence with the same past. Sealed tiles are shared; only the dense tail is copied.</summary>
+    /// <exception cref="KvCacheException">A step or a segment is open, or there is no memory left.</exception>
+    public KvSequence Fork()
+    {
+        Check(NativeMethods.kvp_sequence_fork(Handle, out var fork));
+        return new KvSequence(fork, _shape, Policy);
+    }
+
+    /// <summary>Announces a prompt segment of exactly <paramref name="tokens"/> tokens.</summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="tokens"/> is not positive.</exception>
+    /// <exception cref="KvCacheException">A segment is already open, or it would pass the model's longest sequence.</exception>
+    public void OpenSegment(long tokens)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
+        Check(NativeMethods.kvp_sequence_open_segment(Handle, tokens));
+    }
+
+    /// <summary>Remembers the present length as one that <see cref="Rewind"/> can return to exactly.</summary>
+    public void Checkpoint() => Check(NativeMethods.kvp_sequence_checkpoint(Handle));
+
+    /// <summary>
+    /// Goes back to <paramref name="length"/>, a checkpoint or a length since the last sealing, where the state is exactly
+    /// what it was. An open segment is dropped and must begin at or after that length.
+    /// </summary>
+    /// <exception cref="KvCacheException">The length is neither; the sequence is unchanged.</exception>
+    public void Rewind(long length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        Check(NativeMethods.kvp_sequence_rewind(Handle, length));
+    }
+
+    /// <summary>Length, open segment and bytes.</summary>
+    public KvSequenceInfo GetInfo()
+    {
+        Check(NativeMethods.kvp_sequence_get_info(Handle, out var info));
+        return info;
+    }
+
+    /// <summary>
+    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries 0,
+    /// keys with their rotary embedding. For tests and evaluation.
+    /// </summary>
+    /// <exception cref="ArgumentException">The layer or head does not exist, or a span is too short.</exception>
+    public unsafe void ReadRows(int layer, int kvHead, Span<float> keys, Span<float> values)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
+        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
+        var needed = Length * _shape.HeadSize;
+        if (keys.Length < needed)
+            throw new ArgumentException($"The rows need {needed} floats, the span holds {keys.Length}.", nameof(keys));
+        if (values.Length < needed)
+            throw new ArgumentException($"The rows need {needed} floats, the span holds {values.Length}.", nameof(values));
+        fixed (float* k = keys, v = values)
+            Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, k, v));
+    }
+
+    /// <summary>
+    /// Releases the sequence; doing it twice is harmless. One that takes part in an open step is released when that ends.
+    /// </summary>
+    public void Dispose()
+    {
+        Release();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Makes up for a <see cref="Dispose"/> during a step that has now ended.</summary>
+    internal void ReleaseIfDisposed()
+    {
+        if (_disposed)
+            Release();
+    }
+
+    // Keeps the finalizer away until the native call has returned.
+    private void Check(KvCacheStatus status)
+    {
+        GC.KeepAlive(this);
+        status.ThrowOnFailure();
+    }
+
+    // A handle carries a generation counter, so a second release, or one that races with a use, is reported and does
+    // nothing. The only failure that leaves the sequence alive is an open step.
+    private void Release()
+    {
+        _disposed = true;
+        _ = NativeMethods.kvp_sequence_release(_handle);
+    }
+}

@@ -1,0 +1,139 @@
+using KvPrune.OnnxOps.Onnx;
+
+namespace KvPrune.OnnxOps.Rewriting;
+
+/// <summary>Moves a graph from past and present tensors to sequence handles.</summary>
+internal static class CacheRemoval
+{
+    private const string MicrosoftDomain = "com.microsoft";
+
+    // Attention that keeps or needs a past of its own; left in place it would silently see only the new tokens.
+    private static readonly HashSet<string> OtherAttention =
+    [
+        "MultiHeadAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "Attention",
+        "SparseAttention", "PagedAttention",
+    ];
+
+    /// <summary>Rewrites the model in place; returns its attention nodes in the order of their layers.</summary>
+    /// <exception cref="ModelRewriteException">Something cannot be translated.</exception>
+    public static IReadOnlyList<AttentionNode> Apply(ModelProto model)
+    {
+        var graph = model.Graph;
+        Screen(graph, isBody: false);
+        var index = new GraphIndex(graph);
+        var nodes = ReadNodes(graph, index);
+
+        var present = nodes.SelectMany(n => n.Attention.PresentOutputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
+        var past = nodes.SelectMany(n => n.Attention.PastInputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
+        var onceRead = graph.Node.SelectMany(node => node.Reads()).ToHashSet();
+        RemoveOutputs(graph, present);
+        foreach (var (layer, (at, attention)) in nodes.Index())
+            graph.Node[at] = attention.Translate(layer);
+        AddHandlesInput(model);
+        DeadCode.Remove(graph, onceRead);
+        RefuseLeftovers(graph, past, "past");
+        RefuseLeftovers(graph, present, "present");
+        return [.. nodes.Select(n => n.Attention)];
+    }
+
+    private static void Screen(GraphProto graph, bool isBody)
+    {
+        foreach (var node in graph.Node)
+        {
+            if (node.Domain == PrunedAttention.Domain)
+                throw new ModelRewriteException($"{node.Label()} shows that the model was rewritten before.");
+            if (OtherAttention.Contains(node.OpType))
+                throw new ModelRewriteException($"{node.Label()} is attention other than GroupQueryAttention, which cannot be translated.");
+            if (node.OpType == PrunedAttention.SourceOpType)
+            {
+                if (node.Domain != MicrosoftDomain)
+                    throw new ModelRewriteException($"{node.Label()} is of domain '{node.Domain}', not {MicrosoftDomain}.");
+                if (isBody)
+                    throw new ModelRewriteException($"{node.Label()} lies inside another node's body, which cannot be translated.");
+            }
+
+            foreach (var body in node.Subgraphs())
+                Screen(body, isBody: true);
+        }
+    }
+
+    // The attention nodes with their places in the graph, ordered by layer.
+    private static List<(int At, AttentionNode Attention)> ReadNodes(GraphProto graph, GraphIndex index)
+    {
+        var nodes = graph.Node.Index()
+            .Where(item => item.Item.OpType == PrunedAttention.SourceOpType)
+            .Select(item => (At: item.Index, Attention: AttentionNode.Read(item.Item, index)))
+            .ToList();
+        if (nodes.Count == 0)
+            throw new ModelRewriteException("The graph has no GroupQueryAttention node.");
+
+        var first = nodes[0].Attention;
+        var pasts = new Dictionary<string, AttentionNode>();
+        foreach (var (_, node) in nodes)
+        {
+            if ((node.QueryHeads, node.KvHeads, node.HeadSize) != (first.QueryHeads, first.KvHeads, first.HeadSize))
+            {
+                throw new ModelRewriteException(
+                    $"{node.Label} has {node.QueryHeads} heads, {node.KvHeads} KV heads and {node.HeadSize} channels, " +
+                    $"{first.Label} has {first.QueryHeads}, {first.KvHeads} and {first.HeadSize}; all layers must agree.");
+            }
+
+            foreach (var past in node.PastInputs)
+            {
+                if (!pasts.TryAdd(past, node))
+                    throw new ModelRewriteException($"{node.Label} shares the cache '{past}' with {pasts[past].Label}.");
+            }
+        }
+
+        if (nodes.TrueForAll(n => n.Attention.LayerInName is not null))
+        {
+            nodes = [.. nodes.OrderBy(n => n.Attention.LayerInName)];
+            for (var layer = 0; layer < nodes.Count; layer++)
+            {
+                if (nodes[layer].Attention is var node && node.LayerInName != layer)
+                    throw new ModelRewriteException($"{node.Label} reads '{node.PastInputs[0]}', but layer {layer} is missing or doubled.");
+            }
+        }
+
+        return nodes;
+    }
+
+    private static void RemoveOutputs(GraphProto graph, HashSet<string> present)
+    {
+        var kept = graph.Output.Where(output => !present.Contains(output.Name)).ToList();
+        if (kept.Count == 0)
+            throw new ModelRewriteException("The graph has no output but the cache.");
+        graph.Output.Clear();
+        graph.Output.Add(kept);
+    }
+
+    private static void AddHandlesInput(ModelProto model)
+    {
+        var graph = model.Graph;
+        const string name = KvPruneOps.SequenceHandlesInput;
+        if (graph.Input.Any(input => input.Name == name) || graph.Node.Any(node => node.Output.Contains(name))
+            || graph.Initializer.Any(tensor => tensor.Name == name))
+        {
+            throw new ModelRewriteException($"The graph already has a value '{name}'.");
+        }
+
+        var shape = new TensorShapeProto();
+        shape.Dim.Add(new TensorShapeProto.Types.Dimension { DimParam = "batch_size" });
+        var type = new TypeProto.Types.Tensor { ElemType = (int)TensorProto.Types.DataType.Int64, Shape = shape };
+        graph.Input.Add(new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = type } });
+        if (!model.OpsetImport.Any(import => import.Domain == PrunedAttention.Domain))
+            model.OpsetImport.Add(new OperatorSetIdProto { Domain = PrunedAttention.Domain, Version = PrunedAttention.Version });
+    }
+
+    private static void RefuseLeftovers(GraphProto graph, HashSet<string> values, string kind)
+    {
+        foreach (var node in graph.Node)
+        {
+            if (node.Reads().FirstOrDefault(values.Contains) is { } read)
+                throw new ModelRewriteException($"{node.Label()} reads '{read}' of the {kind} cache, which only attention may.");
+        }
+
+        if (graph.Output.FirstOrDefault(output => values.Contains(output.Name)) is { } left)
+            throw new ModelRewriteException($"Output '{left.Name}' hands on the {kind} cache.");
+    }
+}

@@ -1,0 +1,90 @@
+using Google.Protobuf;
+using KvPrune.OnnxOps.Onnx;
+using KvPrune.OnnxOps.Rewriting;
+
+namespace KvPrune.OnnxOps;
+
+/// <summary>
+/// Replaces every GroupQueryAttention node of a decoder by the pruned one and takes past_key_values out of its graph.
+/// Works on the graph alone: weights in external files are neither read nor moved.
+/// </summary>
+/// <remarks>
+/// A session made from the rewritten bytes finds external weights through the session configuration entry
+/// session.model_external_initializers_file_folder_path, set to the model's folder.
+/// </remarks>
+public sealed class GroupQueryAttentionRewriter
+{
+    private const string LogitsOutput = "logits";
+
+    private readonly ModelProto _model;
+    private readonly AttentionNode _attention;
+    private readonly int _layers;
+
+    private GroupQueryAttentionRewriter(string modelPath, ModelProto model)
+    {
+        ModelPath = modelPath;
+        _model = model;
+        var nodes = CacheRemoval.Apply(model);
+        _attention = nodes[0];
+        _layers = nodes.Count;
+        InputNames = [.. model.Graph.Input.Select(input => input.Name)];
+        OutputNames = [.. model.Graph.Output.Select(output => output.Name)];
+    }
+
+    /// <summary>The file that was read.</summary>
+    public string ModelPath { get; }
+
+    /// <summary>The graph's inputs after the rewrite, in their order.</summary>
+    public IReadOnlyList<string> InputNames { get; }
+
+    /// <summary>The graph's outputs after the rewrite, in their order.</summary>
+    public IReadOnlyList<string> OutputNames { get; }
+
+    /// <summary>Reads a model and checks that all of its attention can be translated.</summary>
+    /// <exception cref="ModelRewriteException">The file is no ONNX model, or holds what cannot be translated.</exception>
+    public static GroupQueryAttentionRewriter Load(string modelPath)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(modelPath);
+        var model = ModelFile.Read(modelPath);
+        return Named(modelPath, () => new GroupQueryAttentionRewriter(modelPath, model));
+    }
+
+    /// <summary>The shape of the model's cache.</summary>
+    /// <param name="maxTokens">The longest sequence the model takes, which a graph does not tell.</param>
+    public KvModelShape Shape(long maxTokens) =>
+        new(_layers, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
+
+    /// <summary>The rewritten model file.</summary>
+    /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
+    /// <param name="logits">Which tokens get logits.</param>
+    /// <exception cref="ModelRewriteException">The logits cannot be cut down to one position.</exception>
+    public byte[] Rewrite(long cacheManagerId, LogitsPositions logits) => Named(ModelPath, () =>
+    {
+        var model = _model.Clone();
+        foreach (var node in model.Graph.Node.Where(node => node.Domain == PrunedAttention.Domain))
+            node.Attribute.Add(PrunedAttention.Int(PrunedAttention.CacheManagerAttribute, cacheManagerId));
+        if (logits == LogitsPositions.Last)
+            LastPositionLogits.Apply(model, FindLogits(model.Graph), _attention.SequenceLengths);
+        else if (logits != LogitsPositions.All)
+            throw new ArgumentOutOfRangeException(nameof(logits), logits, "Unknown logits positions.");
+        return model.ToByteArray();
+    });
+
+    private static ValueInfoProto FindLogits(GraphProto graph) =>
+        graph.Output.FirstOrDefault(output => output.Name == LogitsOutput)
+        ?? (graph.Output.Count == 1
+            ? graph.Output[0]
+            : throw new ModelRewriteException($"No output is called '{LogitsOutput}'."));
+
+    private static T Named<T>(string path, Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (ModelRewriteException e)
+        {
+            throw new ModelRewriteException($"{path}: {e.Message}", e);
+        }
+    }
+}

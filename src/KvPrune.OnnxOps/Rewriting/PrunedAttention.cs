@@ -1,0 +1,16 @@
+using KvPrune.OnnxOps.Onnx;
+
+namespace KvPrune.OnnxOps.Rewriting;
+
+/// <summary>Names of the operator that the native library registers.</summary>
+internal static class PrunedAttention
+{
+    public const string Domain = "kvprune";
+    public const string SourceOpType = "GroupQueryAttention";
+    public const string OpType = "PrunedGroupQueryAttention";
+    public const int Version = 1;
+    public const string CacheManagerAttribute = "cache_manager";
+
+    public static AttributeProto Int(string name, long value) =>
+        new() { Name = name, I = value, Type = AttributeProto.Types.AttributeType.Int };
+}

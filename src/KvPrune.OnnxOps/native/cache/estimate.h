@@ -1,0 +1,16 @@
+#ifndef KVPRUNE_CACHE_ESTIMATE_H_
+#define KVPRUNE_CACHE_ESTIMATE_H_
+
+#include "cache/model_shape.h"
+#include "pruning/policy.h"
+
+namespace kvprune {
+
+// The bytes that a Sequence will allocate, by the same arithmetic: one prompt segment read in chunks (0:
+// whole), then decode steps.
+kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_t prompt_tokens,
+                           int64_t generated_tokens, int64_t chunk_tokens);
+
+}  // namespace kvprune
+
+#endif  // KVPRUNE_CACHE_ESTIMATE_H_

@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "cache/layer.h"
+#include "cache/tile_walk.h"
+
+namespace kvprune {
+namespace {
+
+// Tiles per task. Fixed, so that a sequence's sums are split the same way alone and in any batch.
+constexpr int64_t kChunkTiles = 32;
+
+// One task: a block of one KV head's query heads over one chunk of one sequence's tiles. The last chunk also
+// takes the dense tail.
+struct Work {
+  int row;  // in the batch
+  int kv_head;
+  int first_query;  // in the group
+  int query_count;
+  int64_t chunk;
+  int64_t chunks;
+};
+
+// A task's result, kept compact: max and sum per query, then the accumulators.
+void SavePartial(const AttentionState& state, int queries, int head_size, float* partial) {
+  std::memcpy(partial, state.max, queries * sizeof(float));
+  std::memcpy(partial + queries, state.sum, queries * sizeof(float));
+  for (int q = 0; q < queries; ++q)
+    std::memcpy(partial + 2 * queries + q * head_size, state.accumulator[q], head_size * sizeof(float));
+}
+
+void LoadPartial(const float* partial, int queries, int head_size, AttentionState* state) {
+  std::memcpy(state->max, partial, queries * sizeof(float));
+  std::memcpy(state->sum, partial + queries, queries * sizeof(float));
+  for (int q = 0; q < queries; ++q)
+    std::memcpy(state->accumulator[q], partial + 2 * queries + q * head_size, head_size * sizeof(float));
+}
+
+class DecodeBatch {
+ public:
+  DecodeBatch(const LayerParameters& parameters, std::span<const LayerRows> batch)
+      : parameters_(parameters), batch_(batch), shape_(batch[0].sequence->shape()) {}
+
+  Status Run(TaskRunner& tasks) {
+    const int64_t row_floats = static_cast<int64_t>(shape_.query_heads) * shape_.head_size;
+    PlanWork();
+    const int64_t query_floats = row_floats * static_cast<int64_t>(batch_.size());
+    const int64_t partial_floats = PartialFloats() * static_cast<int64_t>(work_.size());
+    Status status =
+        Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kStaging,
+                         (query_floats + partial_floats) * static_cast<int64_t>(sizeof(float)), &scratch_);
+    if (!status.ok()) return status;
+    queries_ = reinterpret_cast<float*>(scratch_.data());
+    partials_ = queries_ + query_floats;
+
+    for (size_t row = 0; row < batch_.size(); ++row)
+      AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
+    tasks.For(work_.size(), [this](size_t index) { Attend(index); });
+    Merge();
+    return {};
+  }
+
+ private:
+  int64_t PartialFloats() const { return static_cast<int64_t>(kMaxQueryRows) * (shape_.head_size + 2); }
+
+  void PlanWork() {
+    for (size_t row = 0; row < batch_.size(); ++row) {
+      const int64_t tiles = batch_[row].sequence->sealed_tokens() / kTileTokens;
+      const int64_t chunks = std::max<int64_t>(1, (tiles + kChunkTiles - 1) / kChunkTiles);
+      for (int head = 0; head < shape_.kv_heads; ++head)
+        for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
+          for (int64_t chunk = 0; chunk < chunks; ++chunk)
+            work_.push_back({static_cast<int>(row), head, first,
+                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks});
+    }
+  }
+
+  // The new token's K and V join the tail; its queries are rotated and scaled.
+  void AppendRow(const LayerRows& rows, float* queries) const {
+    Sequence& sequence = *rows.sequence;
+    const int64_t position = sequence.length();
+    float key[kMaxHeadSize];
+    for (int head = 0; head < shape_.kv_heads; ++head) {
+      const int64_t offset = static_cast<int64_t>(head) * shape_.head_size;
+      std::memcpy(key, rows.key + offset, shape_.head_size * sizeof(float));
+      if (parameters_.rotary.active()) parameters_.rotary.Rotate(key, position);
+      sequence.tail().Write(parameters_.layer, head, sequence.tail_rows(), key, rows.value + offset);
+    }
+    for (int head = 0; head < shape_.query_heads; ++head) {
+      const int64_t offset = static_cast<int64_t>(head) * shape_.head_size;
+      float* query = queries + offset;
+      std::memcpy(query, rows.query + offset, shape_.head_size * sizeof(float));
+      if (parameters_.rotary.active()) parameters_.rotary.Rotate(query, position);
+      for (int j = 0; j < shape_.head_size; ++j) query[j] *= parameters_.scale;
+    }
+  }
+
+  void Attend(size_t index) const {
+    const Work& work = work_[index];
+    const Sequence& sequence = *batch_[work.row].sequence;
+    const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
+    const float* queries =
+        queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
+    const int64_t tiles = sequence.sealed_tokens() / kTileTokens;
+    const int64_t first = work.chunk * kChunkTiles;
+
+    AttentionState state;
+    state.Reset(work.query_count, shape_.head_size);
+    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, first, std::min(kChunkTiles, tiles - first),
+                queries, work.query_count, shape_.head_size, &state);
+    if (work.chunk == work.chunks - 1) {
+      int64_t visible[kMaxQueryRows];
+      std::fill_n(visible, work.query_count, sequence.tail_rows() + 1);
+      Kernels().attend_dense(batch_[work.row].sequence->tail().Rows(parameters_.layer, work.kv_head), visible,
+                             queries, work.query_count, &state);
+    }
+    if (work.chunks == 1)
+      Finish(work, state);
+    else
+      SavePartial(state, work.query_count, shape_.head_size,
+                  partials_ + static_cast<int64_t>(index) * PartialFloats());
+  }
+
+  void Merge() const {
+    for (size_t index = 0; index < work_.size(); index += static_cast<size_t>(work_[index].chunks)) {
+      const Work& work = work_[index];
+      if (work.chunks == 1) continue;
+      AttentionState merged;
+      AttentionState part;
+      LoadPartial(partials_ + static_cast<int64_t>(index) * PartialFloats(), work.query_count,
+                  shape_.head_size, &merged);
+      for (int64_t chunk = 1; chunk < work.chunks; ++chunk) {
+        LoadPartial(partials_ + (static_cast<int64_t>(index) + chunk) * PartialFloats(), work.query_count,
+                    shape_.head_size, &part);
+        MergeAttention(part, work.query_count, shape_.head_size, &merged);
+      }
+      Finish(work, merged);
+    }
+  }
+
+  void Finish(const Work& work, const AttentionState& state) const {
+    float* output[kMaxQueryRows];
+    for (int q = 0; q < work.query_count; ++q)
+      output[q] =
+          batch_[work.row].output +
+          (static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query + q) * shape_.head_size;
+    FinishAttention(state, work.query_count, shape_.head_size, output);
+  }
+
+  const LayerParameters& parameters_;
+  const std::span<const LayerRows> batch_;
+  const ModelShape& shape_;
+  std::vector<Work> work_;
+  Buffer scratch_;
+  float* queries_ = nullptr;   // [batch, query_heads, head_size]
+  float* partials_ = nullptr;  // [work, PartialFloats()]
+};
+
+}  // namespace
+
+Status RunDecodeLayer(const LayerParameters& parameters, std::span<const LayerRows> batch,
+                      TaskRunner& tasks) {
+  for (const LayerRows& rows : batch) {
+    Status status = rows.sequence->BeginLayer(parameters.layer);
+    if (!status.ok()) return status;
+  }
+  return DecodeBatch(parameters, batch).Run(tasks);
+}
+
+}  // namespace kvprune

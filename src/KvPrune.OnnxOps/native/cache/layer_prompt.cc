@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "cache/layer.h"
+#include "cache/tile_walk.h"
+#include "pruning/think.h"
+
+namespace kvprune {
+namespace {
+
+// ThinK scores with rotated queries, which the dense kernel does not give back.
+void ObserveQueries(const LayerParameters& parameters, const LayerRows& rows, PromptRows& prompt_rows) {
+  const Sequence& sequence = *rows.sequence;
+  const ModelShape& shape = sequence.shape();
+  const int tokens = sequence.step_tokens();
+  const int64_t width = prompt_rows.observed_stride();
+  for (int t = std::max(0, tokens - prompt_rows.observation_window()); t < tokens; ++t) {
+    const int64_t position = sequence.length() + t;
+    float* slot = prompt_rows.ObservedQuery(position - sequence.segment_start());
+    std::memcpy(slot, rows.query + t * width, static_cast<size_t>(width) * sizeof(float));
+    if (!parameters.rotary.active()) continue;
+    for (int head = 0; head < shape.query_heads; ++head)
+      parameters.rotary.Rotate(slot + static_cast<int64_t>(head) * shape.head_size, position);
+  }
+}
+
+void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, PromptRows& prompt_rows,
+                  TaskRunner& tasks) {
+  const Sequence& sequence = *rows.sequence;
+  const ModelShape& shape = sequence.shape();
+  const int64_t past = sequence.prompt_row_count();
+  const size_t row_bytes = static_cast<size_t>(shape.head_size) * sizeof(float);
+  tasks.For(static_cast<size_t>(sequence.step_tokens()), [&](size_t t) {
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      const int64_t source = (static_cast<int64_t>(t) * shape.kv_heads + head) * shape.head_size;
+      const int64_t target = (past + static_cast<int64_t>(t)) * shape.head_size;
+      float* key = prompt_rows.keys(head) + target;
+      std::memcpy(key, rows.key + source, row_bytes);
+      std::memcpy(prompt_rows.values(head) + target, rows.value + source, row_bytes);
+      if (parameters.rotary.active())
+        parameters.rotary.Rotate(key, sequence.length() + static_cast<int64_t>(t));
+    }
+  });
+}
+
+// New tokens over sealed tiles, which all of them see whole, and dense rows, causally. A KV head's query rows
+// (token x group) go through its tiles in blocks.
+Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows,
+                       const PromptRows& prompt_rows, TaskRunner& tasks) {
+  const Sequence& sequence = *rows.sequence;
+  const ModelShape& shape = sequence.shape();
+  const int group = shape.group();
+  const int64_t past = sequence.prompt_row_count();
+  const int64_t head_rows = static_cast<int64_t>(sequence.step_tokens()) * group;
+  const int64_t blocks = (head_rows + kMaxQueryRows - 1) / kMaxQueryRows;
+  const int64_t tiles = sequence.sealed_tokens() / kTileTokens;
+  const SlabList& slabs = sequence.slabs(parameters.layer);
+
+  tasks.For(static_cast<size_t>(shape.kv_heads * blocks), [&](size_t index) {
+    const int kv_head = static_cast<int>(static_cast<int64_t>(index) / blocks);
+    const int64_t first_row = static_cast<int64_t>(index) % blocks * kMaxQueryRows;
+    const int count = static_cast<int>(std::min<int64_t>(kMaxQueryRows, head_rows - first_row));
+    alignas(64) float queries[kMaxQueryRows * kMaxHeadSize];
+    float* output[kMaxQueryRows];
+    int64_t visible[kMaxQueryRows];
+    for (int r = 0; r < count; ++r) {
+      const int64_t token = (first_row + r) / group;
+      const int64_t head = static_cast<int64_t>(kv_head) * group + (first_row + r) % group;
+      const int64_t offset = (token * shape.query_heads + head) * shape.head_size;
+      float* query = queries + r * shape.head_size;
+      std::memcpy(query, rows.query + offset, static_cast<size_t>(shape.head_size) * sizeof(float));
+      if (parameters.rotary.active()) parameters.rotary.Rotate(query, sequence.length() + token);
+      for (int j = 0; j < shape.head_size; ++j) query[j] *= parameters.scale;
+      output[r] = rows.output + offset;
+      visible[r] = past + token + 1;
+    }
+    AttentionState state;
+    state.Reset(count, shape.head_size);
+    AttendSlabs(slabs, kv_head, 0, tiles, queries, count, shape.head_size, &state);
+    Kernels().attend_dense(prompt_rows.Rows(kv_head), visible, queries, count, &state);
+    FinishAttention(state, count, shape.head_size, output);
+  });
+  return {};
+}
+
+void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head,
+                    const TileSlab& slab) {
+  const ModelShape& shape = sequence.shape();
+  uint8_t* channels = slab.channels(kv_head);
+  if (!sequence.policy().IsQueryAware()) {
+    for (int j = 0; j < shape.head_size; ++j) channels[j] = static_cast<uint8_t>(j);
+    return;
+  }
+  const int64_t segment_tokens = sequence.length() + sequence.step_tokens() - sequence.segment_start();
+  const int observed = static_cast<int>(std::min<int64_t>(segment_tokens, prompt_rows.observation_window()));
+  float scores[kMaxHeadSize];
+  SelectThinkChannels(
+      prompt_rows.observed() + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size, observed,
+      prompt_rows.observed_stride(), shape.group(), prompt_rows.keys(kv_head), slab.tokens(), shape.head_size,
+      slab.format().key_channels, scores, channels);
+}
+
+Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const PromptRows& prompt_rows,
+                 TaskRunner& tasks) {
+  const ModelShape& shape = sequence.shape();
+  std::shared_ptr<TileSlab> slab;
+  Status status = sequence.CreatePromptSlab(&slab);
+  if (!status.ok()) return status;
+  if (slab) {
+    tasks.For(static_cast<size_t>(shape.kv_heads),
+              [&](size_t head) { ChooseChannels(sequence, prompt_rows, static_cast<int>(head), *slab); });
+    const int64_t tiles = slab->tiles();
+    const int64_t tile_floats = static_cast<int64_t>(kTileTokens) * shape.head_size;
+    tasks.For(static_cast<size_t>(shape.kv_heads * tiles), [&](size_t index) {
+      const int head = static_cast<int>(static_cast<int64_t>(index) / tiles);
+      const int64_t tile = static_cast<int64_t>(index) % tiles;
+      Kernels().pack_tile(slab->format(), prompt_rows.keys(head) + tile * tile_floats,
+                          prompt_rows.values(head) + tile * tile_floats, shape.head_size,
+                          slab->channels(head), slab->tile(head, tile));
+    });
+  }
+  sequence.FinishSealedLayer(parameters.layer, std::move(slab));
+  return {};
+}
+
+}  // namespace
+
+Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, DensePromptKernel* dense,
+                      TaskRunner& tasks) {
+  Sequence& sequence = *rows.sequence;
+  Status status = sequence.BeginLayer(parameters.layer);
+  if (!status.ok()) return status;
+  PromptRows* prompt_rows = nullptr;
+  status = sequence.PreparePromptRows(parameters.layer, &prompt_rows);
+  if (!status.ok()) return status;
+
+  if (prompt_rows->observation_window() > 0) ObserveQueries(parameters, rows, *prompt_rows);
+  if (dense != nullptr && sequence.sealed_tokens() == 0) {
+    status = dense->Run(rows, *prompt_rows, sequence.prompt_row_count(), sequence.step_tokens());
+  } else {
+    WriteNewRows(parameters, rows, *prompt_rows, tasks);
+    status = AttendOverTiles(parameters, rows, *prompt_rows, tasks);
+  }
+  if (!status.ok()) return status;
+  return sequence.StepSeals() ? SealLayer(parameters, sequence, *prompt_rows, tasks) : Status();
+}
+
+}  // namespace kvprune

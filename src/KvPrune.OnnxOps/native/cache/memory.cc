@@ -1,0 +1,68 @@
+#include "cache/memory.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace kvprune {
+
+Status MemoryAccount::Charge(MemoryUse use, int64_t bytes) {
+  const int64_t total = total_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (byte_limit_ > 0 && total > byte_limit_) {
+    total_.fetch_sub(bytes, std::memory_order_relaxed);
+    return {KVP_OUT_OF_MEMORY, "the KV cache needs " + std::to_string(bytes) + " more bytes, but " +
+                                   std::to_string(total - bytes) + " of the limit of " +
+                                   std::to_string(byte_limit_) + " bytes are in use"};
+  }
+  by_use_[static_cast<int>(use)].fetch_add(bytes, std::memory_order_relaxed);
+  int64_t peak = peak_.load(std::memory_order_relaxed);
+  while (total > peak && !peak_.compare_exchange_weak(peak, total, std::memory_order_relaxed)) {
+  }
+  return {};
+}
+
+void MemoryAccount::Release(MemoryUse use, int64_t bytes) {
+  by_use_[static_cast<int>(use)].fetch_sub(bytes, std::memory_order_relaxed);
+  total_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  if (this != &other) {
+    Free();
+    account_ = std::move(other.account_);
+    use_ = other.use_;
+    data_ = std::exchange(other.data_, nullptr);
+    bytes_ = std::exchange(other.bytes_, 0);
+  }
+  return *this;
+}
+
+Status Buffer::Allocate(const std::shared_ptr<MemoryAccount>& account, MemoryUse use, int64_t bytes,
+                        Buffer* buffer) {
+  constexpr int64_t kAlignment = 64;
+  const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  Status status = account->Charge(use, rounded);
+  if (!status.ok()) return status;
+  void* data = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
+  if (data == nullptr) {
+    account->Release(use, rounded);
+    return {KVP_OUT_OF_MEMORY,
+            "the machine has no memory left for " + std::to_string(rounded) + " bytes of KV cache"};
+  }
+  buffer->Free();
+  buffer->account_ = account;
+  buffer->use_ = use;
+  buffer->data_ = static_cast<uint8_t*>(data);
+  buffer->bytes_ = rounded;
+  return {};
+}
+
+void Buffer::Free() {
+  if (data_ == nullptr) return;
+  std::free(data_);
+  account_->Release(use_, bytes_);
+  account_.reset();
+  data_ = nullptr;
+  bytes_ = 0;
+}
+
+}  // namespace kvprune

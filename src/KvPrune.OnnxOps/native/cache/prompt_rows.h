@@ -1,0 +1,53 @@
+#ifndef KVPRUNE_CACHE_PROMPT_ROWS_H_
+#define KVPRUNE_CACHE_PROMPT_ROWS_H_
+
+#include <cstdint>
+
+#include "cache/memory.h"
+#include "cache/model_shape.h"
+#include "kernels/kernels.h"
+#include "pruning/policy.h"
+
+namespace kvprune {
+
+// One layer's dense float rows while a prompt segment is read: the former tail, then the segment's tokens.
+// Keys and values are [kv_heads, capacity, head_size], the layout in which ONNX Runtime's GroupQueryAttention
+// takes a shared past/present buffer. Query-aware policies also keep the last observed queries.
+class PromptRows {
+ public:
+  static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
+                       const Policy& policy, int64_t capacity, PromptRows* rows);
+  static int64_t Bytes(const ModelShape& shape, const Policy& policy, int64_t capacity);
+
+  explicit operator bool() const { return static_cast<bool>(buffer_); }
+  int64_t bytes() const { return buffer_.bytes(); }
+  int64_t capacity() const { return capacity_; }
+  float* keys(int kv_head) const { return Base() + static_cast<int64_t>(kv_head) * capacity_ * head_size_; }
+  float* values(int kv_head) const {
+    return Base() + static_cast<int64_t>(kv_heads_ + kv_head) * capacity_ * head_size_;
+  }
+  DenseRows Rows(int kv_head) const {
+    return {keys(kv_head), values(kv_head), Storage::kFloat32, Storage::kFloat32, head_size_};
+  }
+
+  // Slot of the segment's `index`-th query: a ring of observation_window tokens, [query_heads, head_size]
+  // each.
+  float* ObservedQuery(int64_t index) const;
+  int observation_window() const { return observation_window_; }
+  int64_t observed_stride() const { return static_cast<int64_t>(query_heads_) * head_size_; }
+  float* observed() const { return values(kv_heads_); }
+
+ private:
+  float* Base() const { return reinterpret_cast<float*>(buffer_.data()); }
+
+  int query_heads_ = 0;
+  int kv_heads_ = 0;
+  int head_size_ = 0;
+  int observation_window_ = 0;  // 0: queries are not observed
+  int64_t capacity_ = 0;
+  Buffer buffer_;
+};
+
+}  // namespace kvprune
+
+#endif  // KVPRUNE_CACHE_PROMPT_ROWS_H_

@@ -1,0 +1,185 @@
+#include "cache/sequence.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace kvprune {
+
+Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
+    : manager_(std::move(manager)),
+      policy_(policy),
+      prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
+      generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
+      slabs_(manager_->shape().layers) {
+  manager_->AddSequence(1);
+}
+
+Status Sequence::Create(std::shared_ptr<Manager> manager, const Policy& policy,
+                        std::shared_ptr<Sequence>* sequence) {
+  std::shared_ptr<Sequence> made(new Sequence(std::move(manager), policy));
+  Status status = made->NewTail(&made->tail_);
+  if (!status.ok()) return status;
+  *sequence = std::move(made);
+  return {};
+}
+
+Status Sequence::NewTail(std::shared_ptr<DenseTail>* tail) const {
+  return DenseTail::Create(manager_->account(), shape(), policy_, tail);
+}
+
+Status Sequence::CheckUsable() const {
+  if (invalid_)
+    return {
+        KVP_SEQUENCE_INVALID,
+        "a failure while the sequence was being compressed lost rows; release it and read the prompt again"};
+  return {};
+}
+
+Status Sequence::CheckIdle() const {
+  if (step_) return {KVP_BUSY, "the sequence takes part in an open step"};
+  return CheckUsable();
+}
+
+bool Sequence::InStep() {
+  const std::lock_guard lock(mutex_);
+  return step_.has_value();
+}
+
+Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (segment_) return {KVP_INVALID_STATE, "a sequence cannot be forked while a prompt segment is open"};
+  std::shared_ptr<Sequence> made;
+  status = Create(manager_, policy_, &made);
+  if (!status.ok()) return status;
+  made->tail_->CopyFrom(*tail_, 0, tail_rows());
+  made->length_ = length_;
+  made->sealed_ = sealed_;
+  made->last_sealing_ = last_sealing_;
+  made->slabs_ = slabs_;
+  made->checkpoints_ = checkpoints_;
+  *fork = std::move(made);
+  return {};
+}
+
+Status Sequence::OpenSegment(int64_t tokens) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (segment_) return {KVP_INVALID_STATE, "a prompt segment is open already"};
+  if (tokens < 1)
+    return {KVP_INVALID_ARGUMENT, "a prompt segment needs at least one token, not " + std::to_string(tokens)};
+  if (tokens > shape().max_tokens - length_)
+    return {KVP_INVALID_ARGUMENT, "a prompt segment of " + std::to_string(tokens) + " tokens after " +
+                                      std::to_string(length_) + " exceeds the model's " +
+                                      std::to_string(shape().max_tokens) + " tokens"};
+  segment_ = Segment{length_, tokens, {}};
+  return {};
+}
+
+Status Sequence::Checkpoint() {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (segment_) return {KVP_INVALID_STATE, "no checkpoint can be taken while a prompt segment is open"};
+  AddCheckpoint();
+  return {};
+}
+
+void Sequence::AddCheckpoint() {
+  if (!checkpoints_.empty() && checkpoints_.back().length == length_) checkpoints_.pop_back();
+  checkpoints_.push_back({length_, sealed_, last_sealing_, slabs_[0].size(), tail_});
+}
+
+Status Sequence::Rewind(int64_t length) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (length < 0 || length > length_)
+    return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) +
+                                      ": the sequence holds " + std::to_string(length_) + " tokens"};
+  if (segment_ && length > segment_->start)
+    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
+                                    " inside the open segment, which begins at " +
+                                    std::to_string(segment_->start)};
+
+  const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
+                                  [length](const SavedState& state) { return state.length == length; });
+  const int64_t start = segment_ ? segment_->start : length_;
+  std::shared_ptr<DenseTail> tail = tail_;
+  if (length == 0) {
+    if (tail_.use_count() > 2) status = NewTail(&tail);
+    if (!status.ok()) return status;
+    for (SlabList& list : slabs_) list.clear();
+    sealed_ = last_sealing_ = 0;
+  } else if (length == start) {
+    // Dropping the open segment is all there is to do.
+  } else if (length >= last_sealing_) {
+    // Rows after `length` will be overwritten: they must not be a checkpoint's. `tail` is the second owner.
+    if (tail_.use_count() > 2) {
+      status = NewTail(&tail);
+      if (!status.ok()) return status;
+      tail->CopyFrom(*tail_, 0, static_cast<int>(length - sealed_));
+    }
+  } else if (saved != checkpoints_.end()) {
+    status = NewTail(&tail);
+    if (!status.ok()) return status;
+    tail->CopyFrom(*saved->tail, 0, static_cast<int>(saved->length - saved->sealed));
+    for (SlabList& list : slabs_) list.resize(saved->slab_count);
+    sealed_ = saved->sealed;
+    last_sealing_ = saved->last_sealing;
+  } else {
+    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
+                                    ": no checkpoint there, and rows were sealed at " +
+                                    std::to_string(last_sealing_)};
+  }
+  tail_ = std::move(tail);
+  length_ = length;
+  segment_.reset();
+  std::erase_if(checkpoints_, [length](const SavedState& state) { return state.length > length; });
+  return {};
+}
+
+Status Sequence::GetInfo(kvp_sequence_info* info) {
+  const std::lock_guard lock(mutex_);
+  *info = {};
+  info->length = length_;
+  info->sealed_tokens = sealed_;
+  for (const SlabList& list : slabs_)
+    for (const auto& slab : list) info->sealed_bytes += slab->bytes();
+  info->tail_bytes = tail_->bytes();
+  if (segment_) {
+    info->open_segment_tokens = segment_->start + segment_->tokens - length_;
+    for (const PromptRows& rows : segment_->rows) info->staging_bytes += rows.bytes();
+  }
+  if (step_) info->staging_bytes += step_->whole.bytes();
+  return {};
+}
+
+Status Sequence::ReadRows(int layer, int kv_head, float* keys, float* values) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
+    return {KVP_INVALID_ARGUMENT,
+            "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+  for (const auto& slab : slabs_[layer])
+    for (int64_t i = 0; i < slab->tiles(); ++i) {
+      UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);
+      keys += kTileTokens * shape().head_size;
+      values += kTileTokens * shape().head_size;
+    }
+  const int64_t dense = length_ - sealed_;
+  if (segment_ && !segment_->rows.empty()) {
+    const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);
+    std::memcpy(keys, segment_->rows[layer].keys(kv_head), bytes);
+    std::memcpy(values, segment_->rows[layer].values(kv_head), bytes);
+  } else {
+    tail_->Read(layer, kv_head, 0, static_cast<int>(dense), keys, values);
+  }
+  return {};
+}
+
+}  // namespace kvprune

@@ -1,0 +1,44 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.h"
+
+namespace kvprune {
+
+void AttentionState::Reset(int rows, int head_size) {
+  // Tiles add whole blocks of lanes, so the padding has to be zero as well.
+  const int lanes = (head_size + kBlockLanes - 1) / kBlockLanes * kBlockLanes;
+  for (int row = 0; row < rows; ++row) {
+    max[row] = -std::numeric_limits<float>::infinity();
+    sum[row] = 0;
+    std::fill_n(accumulator[row], lanes, 0.0f);
+  }
+}
+
+void MergeAttention(const AttentionState& from, int query_rows, int head_size, AttentionState* into) {
+  for (int row = 0; row < query_rows; ++row) {
+    // A state that saw nothing has no maximum to compare with. (NaN sums do count.)
+    if (from.sum[row] == 0) continue;
+    const float max = into->sum[row] == 0 ? from.max[row] : std::max(from.max[row], into->max[row]);
+    const float from_weight = std::exp(from.max[row] - max);
+    const float into_weight = into->sum[row] == 0 ? 0.0f : std::exp(into->max[row] - max);
+    into->max[row] = max;
+    into->sum[row] = into->sum[row] * into_weight + from.sum[row] * from_weight;
+    for (int channel = 0; channel < head_size; ++channel) {
+      into->accumulator[row][channel] =
+          into->accumulator[row][channel] * into_weight + from.accumulator[row][channel] * from_weight;
+    }
+  }
+}
+
+void FinishAttention(const AttentionState& state, int query_rows, int head_size, float* const* output) {
+  for (int row = 0; row < query_rows; ++row) {
+    const float inverse = state.sum[row] == 0 ? 0.0f : 1.0f / state.sum[row];
+    for (int channel = 0; channel < head_size; ++channel) {
+      output[row][channel] = state.accumulator[row][channel] * inverse;
+    }
+  }
+}
+
+}  // namespace kvprune

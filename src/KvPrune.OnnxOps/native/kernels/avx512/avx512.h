@@ -1,0 +1,32 @@
+#ifndef KVPRUNE_KERNELS_AVX512_AVX512_H_
+#define KVPRUNE_KERNELS_AVX512_AVX512_H_
+
+#include "kernels/kernels.h"
+
+// The files of this folder are compiled with AVX-512 switched on. They use no function template or inline
+// function of the standard library or of shared headers: the linker keeps one copy of those, and it might
+// keep one that other processors cannot run.
+
+// For processors with AVX-512 F, BW, DQ, VL, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
+namespace kvprune::avx512 {
+
+void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
+                 int query_rows, AttentionState* state);
+void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
+                 AttentionState* state);
+void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
+              const uint8_t* channels, uint8_t* tile);
+
+}  // namespace kvprune::avx512
+
+// The same with bfloat16 dot products (Sapphire Rapids, Zen 4), which round queries and weights to bfloat16.
+namespace kvprune::avx512_bf16 {
+
+void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
+                 int query_rows, AttentionState* state);
+void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
+                 AttentionState* state);
+
+}  // namespace kvprune::avx512_bf16
+
+#endif  // KVPRUNE_KERNELS_AVX512_AVX512_H_

@@ -1,0 +1,24 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/scalar/scalar.h"
+
+namespace kvprune::scalar {
+
+void AddLogits(AttentionState* state, int row, int head_size, float* logits, int count) {
+  const float max = *std::max_element(logits, logits + count);
+  if (max > state->max[row]) {
+    const float weight = std::exp(state->max[row] - max);
+    state->max[row] = max;
+    state->sum[row] *= weight;
+    for (int channel = 0; channel < head_size; ++channel) state->accumulator[row][channel] *= weight;
+  }
+  float sum = 0;
+  for (int token = 0; token < count; ++token) {
+    logits[token] = std::exp(logits[token] - state->max[row]);
+    sum += logits[token];
+  }
+  state->sum[row] += sum;
+}
+
+}  // namespace kvprune::scalar

@@ -1,0 +1,22 @@
+#ifndef KVPRUNE_KERNELS_SCALAR_SCALAR_H_
+#define KVPRUNE_KERNELS_SCALAR_SCALAR_H_
+
+#include "kernels/kernels.h"
+
+// Portable kernels: plain loops over lanes that compilers vectorise for the baseline instruction set.
+namespace kvprune::scalar {
+
+void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
+                 int query_rows, AttentionState* state);
+void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
+                 AttentionState* state);
+void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
+              const uint8_t* channels, uint8_t* tile);
+
+// Turns `count` logits of one row into softmax weights relative to state->max, after raising that maximum and
+// rescaling what the row has so far.
+void AddLogits(AttentionState* state, int row, int head_size, float* logits, int count);
+
+}  // namespace kvprune::scalar
+
+#endif  // KVPRUNE_KERNELS_SCALAR_SCALAR_H_

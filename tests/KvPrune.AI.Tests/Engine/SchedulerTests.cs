@@ -1,0 +1,153 @@
+using KvPrune.AI.Engine;
+using KvPrune.OnnxOps;
+using Microsoft.Extensions.AI;
+
+namespace KvPrune.AI.Tests.Engine;
+
+public class SchedulerTests
+{
+    [Fact]
+    public async Task Concurrent_requests_get_what_each_gets_alone()
+    {
+        using var engine = new ToyEngine(new ToyRuntime(), cachedPrompts: 3);
+        var random = new Random(1);
+        int[] shared = Tokens(random, 50);
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 60).Select(i =>
+        {
+            int[] prompt = [.. shared[..random.Next(1, 50)], .. Tokens(random, random.Next(0, 40))];
+            int[] ends = random.Next(2) == 0 || prompt.Length < 2 ? [prompt.Length] : [random.Next(1, prompt.Length), prompt.Length];
+            return ToyEngine.Request(prompt, ends, i % 3 == 0 ? PruningPolicy.Compact : null, random.Next(1, 60));
+        })];
+        ToyEngine.Answer[] answers = await Task.WhenAll(requests.Select(request => Task.Run(() => engine.AskAsync(request))));
+        for (int i = 0; i < requests.Length; i++)
+        {
+            Assert.Equal(ToyEngine.Expected(requests[i]), answers[i].Text);
+            bool full = answers[i].Text.Length == requests[i].MaxOutputTokens;
+            Assert.Equal(full ? ChatFinishReason.Length : ChatFinishReason.Stop, answers[i].Reason);
+            Assert.Equal(answers[i].Text.Length + (full ? 0 : 1), answers[i].Statistics.GeneratedTokens);
+        }
+        Assert.True(engine.Runtime.Steps.Any(step => step.Sequences.Length > 1), "no decode batch was formed");
+    }
+
+    [Fact]
+    public async Task A_prompt_is_read_in_chunks_that_end_at_segment_ends()
+    {
+        using var engine = new ToyEngine(new ToyRuntime(), chunk: 16);
+        var answer = await engine.AskAsync(ToyEngine.Request(Tokens(new Random(2), 45), [20, 45], maxTokens: 1));
+        Assert.Equal([16, 4, 16, 9], engine.Runtime.Steps.Where(step => step.IsPrefill).Select(step => step.Tokens.Length));
+        Assert.Equal([16, 20, 36, 45], answer.Progress.Select(progress => progress.ReadTokens));
+        Assert.All(answer.Progress, progress => Assert.Equal(45, progress.TotalTokens));
+    }
+
+    [Fact]
+    public async Task Prefill_and_decode_alternate_and_prompts_take_turns()
+    {
+        var runtime = new ToyRuntime();
+        using var allSubmitted = new ManualResetEventSlim();
+        runtime.OnStep = _ => allSubmitted.Wait();
+        using var engine = new ToyEngine(runtime, chunk: 4);
+        // A prompt whose answer is long enough to run beside the prompts of the others.
+        int[] first = ToyEngine.PromptAnswering(40);
+        Task<ToyEngine.Answer>[] answers =
+        [
+            engine.AskAsync(ToyEngine.Request(first, maxTokens: 40)),
+            engine.AskAsync(ToyEngine.Request(Tokens(new Random(3), 40), maxTokens: 1)),
+            engine.AskAsync(ToyEngine.Request(Tokens(new Random(4), 40), maxTokens: 1)),
+        ];
+        allSubmitted.Set();
+        await Task.WhenAll(answers);
+        ToyStep[] steps = [.. runtime.Steps];
+        // After the first prompt: one decode step between any two chunks, and the chunks' sequences alternate.
+        ToyStep[] chunks = [.. steps.Where(step => step.IsPrefill).Skip(1)];
+        Assert.Equal(20, chunks.Length);
+        for (int i = 1; i < chunks.Length; i++)
+        {
+            Assert.Equal(2, Array.IndexOf(steps, chunks[i]) - Array.IndexOf(steps, chunks[i - 1]));
+            Assert.NotSame(chunks[i].Sequences[0], chunks[i - 1].Sequences[0]);
+        }
+    }
+
+    [Fact]
+    public async Task The_context_limits_prompt_and_answer_together()
+    {
+        using var engine = new ToyEngine(new ToyRuntime(), context: 40);
+        int[] prompt = ToyEngine.PromptAnswering(20, promptTokens: 30);
+        var answer = await engine.AskAsync(ToyEngine.Request(prompt, maxTokens: 20));
+        Assert.Equal(10, answer.Text.Length);
+        Assert.Equal(ChatFinishReason.Length, answer.Reason);
+
+        var error = Assert.Throws<PromptTooLongException>(() => engine.Submit(ToyEngine.Request(new int[40])));
+        Assert.Equal((40, 40), (error.PromptTokens, error.ContextLength));
+        Assert.Contains("40", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_stop_string_over_token_borders_ends_the_answer()
+    {
+        using var engine = new ToyEngine(new ToyRuntime());
+        GenerationRequest plain = ToyEngine.Request(ToyEngine.PromptAnswering(12), maxTokens: 12);
+        string full = ToyEngine.Expected(plain);
+        var answer = await engine.AskAsync(ToyEngine.Request(plain.Prompt, maxTokens: 12, stops: [full[4..7], "no such text"]));
+        Assert.Equal(full[..4], answer.Text);
+        Assert.Equal(ChatFinishReason.Stop, answer.Reason);
+        Assert.Equal(7, answer.Statistics.GeneratedTokens);
+    }
+
+    [Fact]
+    public async Task A_failed_prefill_fails_its_request_only()
+    {
+        var runtime = new ToyRuntime();
+        runtime.OnStep = step =>
+        {
+            if (step.IsPrefill && step.Tokens.Contains(63)) throw new InvalidOperationException("chunk refused");
+        };
+        using var engine = new ToyEngine(runtime, chunk: 4);
+        GenerationRequest bad = ToyEngine.Request([1, 2, 3, 4, 5, 63]);
+        GenerationRequest good = ToyEngine.Request([1, 2, 3, 4, 5, 6]);
+        Task<ToyEngine.Answer> badAnswer = engine.AskAsync(bad), goodAnswer = engine.AskAsync(good);
+        var error = await Assert.ThrowsAsync<GenerationException>(() => badAnswer);
+        Assert.Contains("chunk refused", error.Message, StringComparison.Ordinal);
+        Assert.Contains("4 of 6", error.Message, StringComparison.Ordinal);
+        Assert.Equal(ToyEngine.Expected(good), (await goodAnswer).Text);
+        Assert.Equal(ToyEngine.Expected(good), (await engine.AskAsync(ToyEngine.Request(good.Prompt))).Text);
+    }
+
+    [Fact]
+    public async Task A_sequence_that_fails_in_a_batch_fails_alone()
+    {
+        var runtime = new ToyRuntime();
+        using var allSubmitted = new ManualResetEventSlim();
+        runtime.OnStep = step =>
+        {
+            allSubmitted.Wait();
+            if (!step.IsPrefill && step.Sequences.Any(s => s.Tokens[0] == 60 && s.Tokens.Count > 12))
+                throw new InvalidOperationException("bad row");
+        };
+        using var engine = new ToyEngine(runtime);
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 40).Select(seed =>
+            ToyEngine.Request([seed == 5 ? 60 : seed, .. Tokens(new Random(seed), 9)], maxTokens: 30))];
+        Assert.True(ToyEngine.Expected(requests[5]).Length > 5);
+        Task<ToyEngine.Answer>[] answers = [.. requests.Select(engine.AskAsync)];
+        allSubmitted.Set();
+        for (int i = 0; i < requests.Length; i++)
+        {
+            if (i == 5) Assert.Contains("bad row", (await Assert.ThrowsAsync<GenerationException>(() => answers[i])).Message, StringComparison.Ordinal);
+            else Assert.Equal(ToyEngine.Expected(requests[i]), (await answers[i]).Text);
+        }
+    }
+
+    [Fact]
+    public async Task Disposal_stops_the_running_step_and_fails_what_is_unfinished()
+    {
+        var runtime = new ToyRuntime { OnStep = step => step.Cancellation.WaitHandle.WaitOne() };
+        var engine = new ToyEngine(runtime);
+        Task<ToyEngine.Answer>[] answers =
+            [engine.AskAsync(ToyEngine.Request([1, 2])), engine.AskAsync(ToyEngine.Request([3, 4]))];
+        SpinWait.SpinUntil(() => !runtime.Steps.IsEmpty, TimeSpan.FromSeconds(10));
+        engine.Dispose();
+        foreach (Task<ToyEngine.Answer> answer in answers) await Assert.ThrowsAsync<ObjectDisposedException>(() => answer);
+        Assert.Throws<ObjectDisposedException>(() => engine.Submit(ToyEngine.Request([5])));
+    }
+
+    private static int[] Tokens(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(1, 63))];
+}

@@ -1,0 +1,65 @@
+using KvPrune.ModelBuilder.Cli;
+using Spectre.Console;
+
+namespace KvPrune.ModelBuilder.Tests.Cli;
+
+public sealed class BuildCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly StringWriter _output = new();
+    private readonly StringWriter _errors = new();
+
+    [Fact]
+    public void Builds_a_random_model_of_the_sizes_named()
+    {
+        Assert.Equal(
+            0,
+            Run(_folder["m"], "--random", "tiny", "--heads", "6/2/96", "--layers", "3", "--hidden", "64", "--seed", "4", "--precision", "int4"));
+
+        RandomLlama.Build(
+            _folder["same"], LlamaShape.Tiny.WithHeads(6, 2, 96) with { Layers = 3, Hidden = 64 }, seed: 4, WeightPrecision.Int4);
+        Assert.Equal(File.ReadAllBytes(Path.Combine(_folder["same"], "model.onnx.data")), File.ReadAllBytes(Path.Combine(_folder["m"], "model.onnx.data")));
+        Assert.Contains("Wrote", _output.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Help_names_every_option()
+    {
+        Assert.Equal(0, Run("--help"));
+
+        foreach (var option in (string[])["--model", "--random", "--precision", "--seed", "--heads", "--overwrite", "llama-1b"])
+            Assert.Contains(option, _output.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("either --model FOLDER or --random SHAPE")]
+    [InlineData("either --model FOLDER or --random SHAPE", "--random", "tiny", "--model", "x")]
+    [InlineData("tiny, llama-1b", "--random", "huge")]
+    [InlineData("6/2/96", "--random", "tiny", "--heads", "6x2")]
+    [InlineData("--layers goes with --random", "--model", "x", "--layers", "2")]
+    [InlineData("int8", "--random", "tiny", "--precision", "int8")]
+    [InlineData("QueryHeads 3", "--random", "tiny", "--heads", "3/2/64")]
+    [InlineData("no-such-folder", "--model", "no-such-folder")]
+    public void Says_what_is_wrong_on_the_error_stream(string expected, params string[] arguments)
+    {
+        Assert.Equal(1, Run([_folder["m"], .. arguments]));
+
+        Assert.Contains(expected, _errors.ToString().ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+    }
+
+    private int Run(params string[] arguments) => BuildCommand.Create(Console(_output), Console(_errors)).Parse(arguments)
+        .Invoke(new() { Output = _output, Error = _errors });
+
+    private static IAnsiConsole Console(StringWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Ansi = AnsiSupport.No, Interactive = InteractionSupport.No, Out = new AnsiConsoleOutput(writer),
+    });
+
+    public void Dispose()
+    {
+        _folder.Dispose();
+        _output.Dispose();
+        _errors.Dispose();
+    }
+}

@@ -1,0 +1,107 @@
+using System.Text.Json.Nodes;
+using KvPrune.ModelBuilder.HuggingFace;
+
+namespace KvPrune.ModelBuilder.Tests.HuggingFace;
+
+public sealed class LlamaConfigTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    private LlamaConfig Load(Action<JsonObject>? change = null, string? generation = null)
+    {
+        var config = Checkpoint.Config(Checkpoint.Shape);
+        change?.Invoke(config);
+        Checkpoint.WriteConfig(_folder.Path, config);
+        if (generation is not null)
+            File.WriteAllText(_folder["generation_config.json"], generation);
+        return LlamaConfig.Load(_folder.Path);
+    }
+
+    [Fact]
+    public void Reads_the_sizes() => Assert.Equal(Checkpoint.Shape, Load().Shape);
+
+    [Fact]
+    public void Missing_optional_properties_take_the_defaults_of_the_architecture()
+    {
+        var shape = Load(c =>
+        {
+            foreach (var name in (string[])["num_key_value_heads", "head_dim", "rope_theta", "rms_norm_eps", "tie_word_embeddings"])
+                c.Remove(name);
+        }).Shape;
+
+        Assert.Equal(
+            Checkpoint.Shape with { KvHeads = 4, HeadSize = 16, RopeTheta = 10_000, NormEpsilon = 1e-6f, TiedEmbeddings = false }, shape);
+    }
+
+    [Fact]
+    public void Generation_settings_win_over_the_model_configuration()
+    {
+        var config = Load(generation: """{"eos_token_id":[299,295],"bos_token_id":1,"do_sample":true}""");
+
+        Assert.Equal([299, 295], config.Tokens.Eos);
+        Assert.Equal(1, config.Tokens.Bos);
+        Assert.Equal(295, config.Tokens.Pad);
+        Assert.True(config.Sample);
+    }
+
+    [Fact]
+    public void The_rotary_base_may_stand_in_rope_parameters()
+    {
+        var shape = Load(c =>
+        {
+            c.Remove("rope_theta");
+            c["rope_parameters"] = JsonNode.Parse("""{"rope_type":"default","rope_theta":12345.0}""");
+        }).Shape;
+
+        Assert.Equal(12_345, shape.RopeTheta);
+    }
+
+    [Theory]
+    [InlineData("architectures", """["MistralForCausalLM"]""", "MistralForCausalLM")]
+    [InlineData("attention_bias", "true", "bias")]
+    [InlineData("mlp_bias", "true", "bias")]
+    [InlineData("mlp_bias", "1", "neither true nor false")]
+    [InlineData("hidden_act", "\"gelu\"", "gelu")]
+    [InlineData("hidden_act", "3", "not a text")]
+    [InlineData("rope_scaling", """{"rope_type":"llama3","factor":32.0}""", "llama3")]
+    [InlineData("rope_scaling", """{"type":"linear","factor":2.0}""", "linear")]
+    [InlineData("rope_parameters", """{"rope_type":"yarn","rope_theta":1e6}""", "yarn")]
+    [InlineData("rope_theta", "\"much\"", "not a number")]
+    [InlineData("quantization_config", """{"quant_method":"gptq"}""", "not supported")]
+    [InlineData("sliding_window", "4096", "not supported")]
+    [InlineData("hidden_size", "1.5", "1.5")]
+    [InlineData("hidden_size", "null", "missing")]
+    [InlineData("eos_token_id", "null", "missing")]
+    [InlineData("eos_token_id", "\"</s>\"", "token id")]
+    [InlineData("vocab_size", "100", "100")]
+    public void Refuses_what_it_cannot_translate(string property, string json, string expected)
+    {
+        var error = Assert.Throws<ModelSourceException>(() => Load(c => c[property] = JsonNode.Parse(json)));
+
+        Assert.Equal(property, error.Entry);
+        Assert.Equal(_folder["config.json"], error.File);
+        Assert.Contains(expected, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("num_key_value_heads", 3, "KvHeads")]
+    [InlineData("num_hidden_layers", 0, "Layers")]
+    [InlineData("head_dim", 15, "HeadSize")]
+    [InlineData("rms_norm_eps", -1, "NormEpsilon")]
+    public void Refuses_sizes_that_do_not_fit(string property, int value, string expected)
+    {
+        var error = Assert.Throws<ModelSourceException>(() => Load(c => c[property] = value));
+
+        Assert.Contains(expected, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Names_a_missing_and_a_broken_file()
+    {
+        Assert.Contains("config.json", Assert.Throws<ModelSourceException>(() => LlamaConfig.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        File.WriteAllText(_folder["config.json"], "{\"vocab_size\":");
+        Assert.Contains("JSON", Assert.Throws<ModelSourceException>(() => LlamaConfig.Load(_folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => _folder.Dispose();
+}

@@ -1,0 +1,69 @@
+namespace KvPrune.ModelBuilder.Tests;
+
+public sealed class OutputFolderTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    private string Target => _folder["deep/model"];
+
+    [Fact]
+    public void Makes_the_folder_and_its_parents()
+    {
+        OutputFolder.Write(Target, overwrite: false, Fill);
+
+        Assert.Equal("new", File.ReadAllText(Path.Combine(Target, "file")));
+        Assert.Single(Directory.GetFileSystemEntries(_folder["deep"]));
+    }
+
+    [Fact]
+    public void Takes_an_empty_folder_and_refuses_a_full_one()
+    {
+        Directory.CreateDirectory(Target);
+        OutputFolder.Write(Target, overwrite: false, Fill);
+
+        var error = Assert.Throws<IOException>(() => OutputFolder.Write(Target, overwrite: false, _ => Assert.Fail("Nothing may be built.")));
+
+        Assert.Contains(Target, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Overwriting_replaces_files_of_the_same_name_only()
+    {
+        Directory.CreateDirectory(Target);
+        File.WriteAllText(Path.Combine(Target, "file"), "old");
+        File.WriteAllText(Path.Combine(Target, "README.md"), "kept");
+
+        OutputFolder.Write(Target, overwrite: true, Fill);
+
+        Assert.Equal("new", File.ReadAllText(Path.Combine(Target, "file")));
+        Assert.Equal("kept", File.ReadAllText(Path.Combine(Target, "README.md")));
+        Assert.Single(Directory.GetFileSystemEntries(_folder["deep"]));
+    }
+
+    [Fact]
+    public void A_failure_leaves_the_old_files_and_nothing_new()
+    {
+        OutputFolder.Write(Target, overwrite: false, Fill);
+
+        Assert.Throws<InvalidOperationException>(() => OutputFolder.Write(Target, overwrite: true, folder =>
+        {
+            File.WriteAllText(Path.Combine(folder, "file"), "half");
+            throw new InvalidOperationException();
+        }));
+
+        Assert.Equal("new", File.ReadAllText(Path.Combine(Target, "file")));
+        Assert.Single(Directory.GetFileSystemEntries(_folder["deep"]));
+    }
+
+    [Fact]
+    public void Refuses_a_file_as_the_folder()
+    {
+        File.WriteAllText(_folder["file"], "");
+
+        Assert.Throws<IOException>(() => OutputFolder.Write(_folder["file"], overwrite: true, Fill));
+    }
+
+    private static void Fill(string folder) => File.WriteAllText(Path.Combine(folder, "file"), "new");
+
+    public void Dispose() => _folder.Dispose();
+}

@@ -1,0 +1,203 @@
+using KvPrune.OnnxOps.Onnx;
+using KvPrune.OnnxOps.Tests.Graphs;
+using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
+
+namespace KvPrune.OnnxOps.Tests.Rewriting;
+
+public class RefusedModelTests
+{
+    private static readonly AttentionShape Shape = new(4, 2, 16, Rotary: true, Layers: 2);
+
+    [Theory]
+    [InlineData("softcap", 30f)]
+    [InlineData("smooth_softmax", 1)]
+    [InlineData("local_window_size", 512)]
+    [InlineData("rotary_interleaved", 1)]
+    [InlineData("qk_output", 1)]
+    [InlineData("k_quant_type", "PER_TENSOR")]
+    [InlineData("v_quant_type", "PER_CHANNEL")]
+    [InlineData("kv_cache_bit_width", 8)]
+    [InlineData("num_heads", 3)]
+    [InlineData("num_heads", 0)]
+    [InlineData("kv_num_heads", -1)]
+    [InlineData("kv_num_heads", "two")]
+    [InlineData("invented_by_a_later_version", 1)]
+    public void An_attribute_without_counterpart_is_named_with_its_node(string name, object value)
+    {
+        var model = DecoderGraph.Build(Shape);
+        var node = Attention(model, 1);
+        foreach (var old in node.Attribute.Where(a => a.Name == name).ToList())
+            node.Attribute.Remove(old);
+        node.Attribute.Add(GraphBuilder.Attribute(name, value));
+
+        Refused(model, node.Name, name);
+    }
+
+    [Theory]
+    [InlineData(9, "position_ids")]
+    [InlineData(10, "attention_bias")]
+    [InlineData(11, "head_sink")]
+    [InlineData(12, "k_scale")]
+    [InlineData(13, "v_scale")]
+    [InlineData(14, "number 14")]
+    public void An_input_without_counterpart_is_named_with_its_node(int input, string role)
+    {
+        var model = DecoderGraph.Build(Shape);
+        var node = Attention(model, 0);
+        while (node.Input.Count < input)
+            node.Input.Add("");
+        node.Input.Add("q.0");
+
+        Refused(model, node.Name, role);
+    }
+
+    [Theory]
+    [InlineData(1, "packed")]
+    [InlineData(3, "past_key")]
+    [InlineData(4, "past_value")]
+    [InlineData(5, "seqlens_k")]
+    [InlineData(6, "total_sequence_length")]
+    [InlineData(7, "cos_cache")]
+    public void A_missing_input_is_named_with_its_node(int input, string role)
+    {
+        var model = DecoderGraph.Build(Shape);
+        var node = Attention(model, 0);
+        node.Input[input] = "";
+
+        Refused(model, node.Name, role);
+    }
+
+    [Fact]
+    public void Leaving_empty_inputs_at_the_end_is_fine()
+    {
+        var model = DecoderGraph.Build(Shape);
+        Attention(model, 0).Input.Add(["", "", ""]);
+
+        Assert.Equal(2, ModelFolder.Load(model).Shape(1).Layers);
+    }
+
+    [Fact]
+    public void Other_attention_is_refused()
+    {
+        var model = DecoderGraph.Build(Shape);
+        Attention(model, 1).OpType = "MultiHeadAttention";
+
+        Refused(model, "MultiHeadAttention", "/attention.1/GroupQueryAttention");
+    }
+
+    [Fact]
+    public void A_graph_without_attention_is_refused()
+    {
+        var model = DecoderGraph.Build(Shape);
+        foreach (var node in model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention"))
+            node.OpType = "Something";
+
+        Refused(model, "no GroupQueryAttention");
+    }
+
+    [Fact]
+    public void A_rewritten_model_is_refused()
+    {
+        Refused(ModelFolder.Rewrite(DecoderGraph.Build(Shape)), "rewritten before");
+    }
+
+    [Theory]
+    [InlineData((int)DataType.Float16, "Float16")]
+    [InlineData((int)DataType.Bfloat16, "Bfloat16")]
+    [InlineData((int)DataType.Int8, "Int8")]
+    public void Another_element_type_is_refused(int type, string name)
+    {
+        var model = DecoderGraph.Build(Shape);
+        Input(model, "past_key_values.0.key").ElemType = type;
+
+        Refused(model, name, "past_key_values.0.key", "float32");
+    }
+
+    [Fact]
+    public void Nodes_that_disagree_are_refused()
+    {
+        var model = DecoderGraph.Build(Shape);
+        Attention(model, 1).Attribute.Single(a => a.Name == "num_heads").I = 2;
+
+        Refused(model, "/attention.1/", "/attention.0/", "agree");
+    }
+
+    [Fact]
+    public void Declared_shapes_must_fit_the_node()
+    {
+        var heads = DecoderGraph.Build(Shape);
+        Input(heads, "past_key_values.0.value").Shape.Dim[1].DimValue = 5;
+        Refused(heads, "past_key_values.0.value", "5 KV heads");
+
+        var size = DecoderGraph.Build(Shape);
+        Input(size, "past_key_values.0.key").Shape.Dim[3].DimParam = "head_size";
+        Refused(size, "past_key_values.0.key", "head_size");
+
+        var width = DecoderGraph.Build(Shape);
+        width.Graph.ValueInfo.Add(GraphBuilder.Value("q.0", DataType.Float, "batch_size", "sequence_length", 60));
+        Refused(width, "/attention.0/", "60 wide");
+    }
+
+    [Fact]
+    public void A_cache_that_others_read_is_refused()
+    {
+        var past = DecoderGraph.Build(Shape);
+        past.Graph.Node.Insert(0, new NodeProto { Name = "peek", OpType = "Shape", Input = { "past_key_values.0.key" }, Output = { "peeked" } });
+        past.Graph.Output.Add(GraphBuilder.Value("peeked", DataType.Int64, 4));
+        Refused(past, "peek", "past_key_values.0.key");
+
+        var present = DecoderGraph.Build(Shape);
+        present.Graph.Node.Add(new NodeProto { Name = "peek", OpType = "Shape", Input = { "present.1.value" }, Output = { "peeked" } });
+        present.Graph.Output.Add(GraphBuilder.Value("peeked", DataType.Int64, 4));
+        Refused(present, "peek", "present.1.value");
+    }
+
+    [Fact]
+    public void Two_nodes_cannot_share_a_cache_or_a_layer()
+    {
+        var shared = DecoderGraph.Build(Shape);
+        Attention(shared, 1).Input[3] = "past_key_values.0.key";
+        Refused(shared, "/attention.1/", "/attention.0/", "past_key_values.0.key");
+
+        var gap = DecoderGraph.Build(Shape);
+        Attention(gap, 1).Input[3] = "past_key_values.5.key";
+        Input(gap, "past_key_values.1.key", "past_key_values.5.key");
+        Refused(gap, "past_key_values.5.key", "layer 1");
+    }
+
+    [Fact]
+    public void Attention_inside_a_body_is_refused()
+    {
+        var model = DecoderGraph.Build(Shape);
+        var body = new GraphProto { Node = { Attention(model, 1).Clone() } };
+        model.Graph.Node.Add(new NodeProto { Name = "choice", OpType = "If", Attribute = { GraphBuilder.Attribute("then_branch", body) } });
+
+        Refused(model, "/attention.1/", "body");
+    }
+
+    [Fact]
+    public void The_name_of_the_new_input_must_be_free()
+    {
+        var model = DecoderGraph.Build(Shape);
+        model.Graph.Input.Add(GraphBuilder.Value(KvPruneOps.SequenceHandlesInput, DataType.Int64, 1));
+
+        Refused(model, KvPruneOps.SequenceHandlesInput);
+    }
+
+    private static void Refused(ModelProto model, params string[] named)
+    {
+        using var folder = new ModelFolder(model);
+        var refusal = Assert.Throws<ModelRewriteException>(() => GroupQueryAttentionRewriter.Load(folder.ModelPath));
+        Assert.All([folder.ModelPath, .. named], text => Assert.Contains(text, refusal.Message, StringComparison.Ordinal));
+    }
+
+    private static NodeProto Attention(ModelProto model, int index) =>
+        model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention").ElementAt(index);
+
+    private static TypeProto.Types.Tensor Input(ModelProto model, string name, string? rename = null)
+    {
+        var input = model.Graph.Input.Single(input => input.Name == name);
+        input.Name = rename ?? name;
+        return input.Type.TensorType;
+    }
+}

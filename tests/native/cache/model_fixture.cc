@@ -1,0 +1,184 @@
+#include "cache/model_fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace kvprune::test {
+
+Policy ExactPolicy() {
+  return {Storage::kFloat32, Storage::kFloat32, 0, 0, 0, 32, 32};
+}
+Policy MixedPolicy() {
+  return {Storage::kInt8, Storage::kInt8, 0.4f, 0.25f, 0.7f, 32, 32};
+}
+
+// Uniform in [-2, 2), from a hash of what names the element (splitmix64's finaliser).
+std::vector<float> ToyModel::Row(int kind, int layer, int64_t position, int head) const {
+  std::vector<float> row(kShape.head_size);
+  uint64_t state = seed_;
+  const auto mix = [&state](uint64_t value) {
+    state += value + 0x9e3779b97f4a7c15u;
+    state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9u;
+    state = (state ^ (state >> 27)) * 0x94d049bb133111ebu;
+    state ^= state >> 31;
+  };
+  for (const int64_t part : {int64_t{kind}, int64_t{layer}, position, int64_t{head}})
+    mix(static_cast<uint64_t>(part));
+  for (float& x : row) {
+    mix(1);
+    x = static_cast<float>(state >> 40) / static_cast<float>(1 << 22) - 2.0f;
+  }
+  return row;
+}
+
+// The textbook form of the half-split rotation, in double.
+void ToyModel::Rotate(std::vector<float>& row, int64_t position) const {
+  if (rope_theta_ == 0) return;
+  const int half = kShape.head_size / 2;
+  for (int j = 0; j < half; ++j) {
+    const double angle = static_cast<double>(position) *
+                         std::pow(static_cast<double>(rope_theta_), -static_cast<double>(j) / half);
+    const double a = row[j];
+    const double b = row[j + half];
+    row[j] = static_cast<float>(a * std::cos(angle) - b * std::sin(angle));
+    row[j + half] = static_cast<float>(b * std::cos(angle) + a * std::sin(angle));
+  }
+}
+
+std::vector<float> ToyModel::Key(int layer, int64_t position, int kv_head) const {
+  std::vector<float> row = Row(0, layer, position, kv_head);
+  Rotate(row, position);
+  return row;
+}
+
+std::vector<float> ToyModel::Value(int layer, int64_t position, int kv_head) const {
+  return Row(1, layer, position, kv_head);
+}
+
+std::vector<float> ToyModel::Query(int layer, int64_t position, int head) const {
+  std::vector<float> row = Row(2, layer, position, head);
+  Rotate(row, position);
+  return row;
+}
+
+std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunner& tasks) const {
+  const int tokens = sequence.step_tokens();
+  const int size = kShape.head_size;
+  const int half = size / 2;
+  std::vector<float> cosine;
+  std::vector<float> sine;
+  LayerParameters parameters = {0, 1.0f / std::sqrt(static_cast<float>(size)), {}};
+  if (rope_theta_ != 0) {
+    for (int64_t position = 0; position < sequence.length() + tokens; ++position)
+      for (int j = 0; j < half; ++j) {
+        const double angle = static_cast<double>(position) *
+                             std::pow(static_cast<double>(rope_theta_), -static_cast<double>(j) / half);
+        cosine.push_back(static_cast<float>(std::cos(angle)));
+        sine.push_back(static_cast<float>(std::sin(angle)));
+      }
+    parameters.rotary = {cosine.data(), sine.data(), sequence.length() + tokens, size};
+  }
+  std::vector<std::vector<float>> outputs;
+  for (int layer = 0; layer < kShape.layers; ++layer) {
+    std::vector<float> query;
+    std::vector<float> key;
+    std::vector<float> value;
+    const auto append = [](std::vector<float>& to, const std::vector<float>& row) {
+      to.insert(to.end(), row.begin(), row.end());
+    };
+    for (int t = 0; t < tokens; ++t) {
+      const int64_t position = sequence.length() + t;
+      for (int head = 0; head < kShape.query_heads; ++head) append(query, Row(2, layer, position, head));
+      for (int head = 0; head < kShape.kv_heads; ++head) {
+        append(key, Row(0, layer, position, head));
+        append(value, Row(1, layer, position, head));
+      }
+    }
+    std::vector<float> output(query.size());
+    parameters.layer = layer;
+    const LayerRows rows = {&sequence, query.data(), key.data(), value.data(), output.data()};
+    const Status status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, nullptr, tasks)
+                                                  : RunDecodeLayer(parameters, {&rows, 1}, tasks);
+    if (!status.ok()) return {};
+    outputs.push_back(std::move(output));
+  }
+  return outputs;
+}
+
+std::vector<std::vector<float>> ToyModel::Step(Sequence& sequence, int tokens) const {
+  const Status begun = sequence.BeginStep(tokens);
+  EXPECT_TRUE(begun.ok()) << begun.message();
+  if (!begun.ok()) return {};
+  SerialTaskRunner tasks;
+  auto outputs = RunLayers(sequence, tasks);
+  EXPECT_EQ(outputs.size(), static_cast<size_t>(kShape.layers));
+  const Status complete = sequence.CheckStepComplete();
+  EXPECT_TRUE(complete.ok()) << complete.message();
+  sequence.CommitStep();
+  return outputs;
+}
+
+std::vector<std::vector<float>> ToyModel::Prompt(Sequence& sequence, int tokens, int chunk) const {
+  const Status opened = sequence.OpenSegment(tokens);
+  EXPECT_TRUE(opened.ok()) << opened.message();
+  std::vector<std::vector<float>> outputs(kShape.layers);
+  for (int done = 0; done < tokens;) {
+    const int now = chunk > 0 ? std::min(chunk, tokens - done) : tokens;
+    const auto part = Step(sequence, now);
+    for (size_t layer = 0; layer < part.size(); ++layer)
+      outputs[layer].insert(outputs[layer].end(), part[layer].begin(), part[layer].end());
+    done += now;
+  }
+  return outputs;
+}
+
+void ToyModel::Decode(Sequence& sequence, int steps) const {
+  for (int i = 0; i < steps; ++i) Step(sequence, 1);
+}
+
+std::vector<double> ToyModel::Attend(const std::vector<float>& query, const float* keys, const float* values,
+                                     int64_t count) {
+  const int size = kShape.head_size;
+  std::vector<double> logits(count);
+  for (int64_t t = 0; t < count; ++t)
+    for (int j = 0; j < size; ++j)
+      logits[t] += static_cast<double>(query[j]) * keys[t * size + j] / std::sqrt(static_cast<double>(size));
+  const double max = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> output(size);
+  double sum = 0;
+  for (int64_t t = 0; t < count; ++t) {
+    const double weight = std::exp(logits[t] - max);
+    sum += weight;
+    for (int j = 0; j < size; ++j) output[j] += weight * values[t * size + j];
+  }
+  for (double& x : output) x /= sum;
+  return output;
+}
+
+ReadBack Read(Sequence& sequence, int layer, int kv_head) {
+  kvp_sequence_info info;
+  EXPECT_TRUE(sequence.GetInfo(&info).ok());
+  ReadBack rows;
+  rows.keys.resize(info.length * kShape.head_size);
+  rows.values.resize(info.length * kShape.head_size);
+  const Status status = sequence.ReadRows(layer, kv_head, rows.keys.data(), rows.values.data());
+  EXPECT_TRUE(status.ok()) << status.message();
+  return rows;
+}
+
+std::shared_ptr<Sequence> NewSequence(const std::shared_ptr<Manager>& manager, const Policy& policy) {
+  std::shared_ptr<Sequence> sequence;
+  const Status status = Sequence::Create(manager, policy, &sequence);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return sequence;
+}
+
+int64_t BytesInUse(const Manager& manager) {
+  const MemoryAccount& account = *manager.account();
+  return account.InUse(MemoryUse::kSealed) + account.InUse(MemoryUse::kTail) +
+         account.InUse(MemoryUse::kStaging);
+}
+
+}  // namespace kvprune::test

@@ -1,0 +1,64 @@
+#ifndef KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
+#define KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cache/layer.h"
+#include "cache/manager.h"
+#include "cache/sequence.h"
+
+namespace kvprune::test {
+
+inline constexpr ModelShape kShape = {2, 4, 2, 32, 4096};
+
+Policy ExactPolicy();
+// ThinK and per-token pruning in int8: every stage of sealing at once.
+Policy MixedPolicy();
+
+// A model without weights: query, key and value of a token depend on its layer, position and `seed` only, so
+// that any history of steps that ends at the same length must leave the same cache.
+class ToyModel {
+ public:
+  explicit ToyModel(uint32_t seed = 1, float rope_theta = 0) : seed_(seed), rope_theta_(rope_theta) {}
+
+  // Runs every layer of the begun step on `sequence`; returns the outputs [layers][tokens * query width].
+  std::vector<std::vector<float>> RunLayers(Sequence& sequence, TaskRunner& tasks) const;
+
+  // Begin, run, commit.
+  std::vector<std::vector<float>> Step(Sequence& sequence, int tokens) const;
+  // A whole segment in chunks (0: one), ending compressed.
+  std::vector<std::vector<float>> Prompt(Sequence& sequence, int tokens, int chunk = 0) const;
+  void Decode(Sequence& sequence, int steps) const;
+
+  // The rotated row of one head at a position, as the cache should hold it before pruning.
+  std::vector<float> Key(int layer, int64_t position, int kv_head) const;
+  std::vector<float> Value(int layer, int64_t position, int kv_head) const;
+  std::vector<float> Query(int layer, int64_t position, int head) const;
+
+  // Softmax attention in double over the given rows [count, head_size].
+  static std::vector<double> Attend(const std::vector<float>& query, const float* keys, const float* values,
+                                    int64_t count);
+
+ private:
+  std::vector<float> Row(int kind, int layer, int64_t position, int head) const;
+  void Rotate(std::vector<float>& row, int64_t position) const;
+
+  uint32_t seed_;
+  float rope_theta_;
+};
+
+// The rows that attention reads, pruned entries 0.
+struct ReadBack {
+  std::vector<float> keys;
+  std::vector<float> values;
+};
+ReadBack Read(Sequence& sequence, int layer, int kv_head);
+
+std::shared_ptr<Sequence> NewSequence(const std::shared_ptr<Manager>& manager, const Policy& policy);
+int64_t BytesInUse(const Manager& manager);
+
+}  // namespace kvprune::test
+
+#endif  // KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_

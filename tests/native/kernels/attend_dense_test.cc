@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/fixture.h"
+
+namespace kvprune {
+namespace {
+
+using AttendDenseTest = KernelTest;
+KVPRUNE_ALL_KERNELS(AttendDenseTest);
+
+struct Plain {
+  Rows rows;
+  std::vector<float> floats;
+  std::vector<uint16_t> halves;
+
+  Plain(int count, int head_size, Storage storage, std::mt19937* random)
+      : rows(RandomRows(count, head_size, random)) {
+    for (auto& row : rows) {
+      for (float& value : row) {
+        if (storage == Storage::kBFloat16) {
+          value = static_cast<float>(oracle::RoundToBFloat16(value));
+          halves.push_back(FloatToBFloat16(value));
+        } else {
+          floats.push_back(value);
+        }
+      }
+    }
+  }
+  const void* data() const {
+    return floats.empty() ? static_cast<const void*>(halves.data()) : floats.data();
+  }
+};
+
+std::vector<std::vector<double>> Doubles(const Rows& rows, int64_t count) {
+  std::vector<std::vector<double>> doubles;
+  for (int64_t i = 0; i < count; ++i) doubles.emplace_back(rows[i].begin(), rows[i].end());
+  return doubles;
+}
+
+void ExpectOracle(int head_size, Storage key_storage, Storage value_storage,
+                  const std::vector<int64_t>& visible, double tolerance, std::mt19937* random) {
+  SCOPED_TRACE("head size " + std::to_string(head_size) + ", query rows " + std::to_string(visible.size()) +
+               ", first sees " + std::to_string(visible[0]));
+  const int query_rows = static_cast<int>(visible.size());
+  // Exactly as many rows as the furthest query sees: AddressSanitizer catches a read beyond.
+  const int count = static_cast<int>(*std::max_element(visible.begin(), visible.end()));
+  const Plain keys(count, head_size, key_storage, random), values(count, head_size, value_storage, random);
+  Rows queries = RandomRows(query_rows, head_size, random);
+  for (auto& row : queries) {
+    for (float& value : row) value /= std::sqrt(static_cast<float>(head_size));
+  }
+  AttentionState state;
+  state.Reset(query_rows, head_size);
+  const DenseRows rows{keys.data(), values.data(), key_storage, value_storage, head_size};
+  Kernels().attend_dense(rows, visible.data(), Flatten(queries).data(), query_rows, &state);
+
+  std::vector<oracle::Output> expected;
+  for (int row = 0; row < query_rows; ++row) {
+    if (visible[row] == 0) {
+      EXPECT_EQ(state.sum[row], 0);
+      expected.push_back({std::vector<double>(head_size), 0});
+      state.max[row] = 0;  // nothing seen: no log-sum to compare
+      state.sum[row] = 1;
+      continue;
+    }
+    expected.push_back(oracle::Attend(std::vector<double>(queries[row].begin(), queries[row].end()),
+                                      Doubles(keys.rows, visible[row]), Doubles(values.rows, visible[row])));
+  }
+  EXPECT_LE(RelativeError(state, head_size, expected), tolerance);
+  EXPECT_LE(LogSumError(state, expected), tolerance);
+}
+
+double Tolerance(Storage key_storage, Storage value_storage, const std::string& kernels) {
+  const bool rounds = key_storage == Storage::kBFloat16 || value_storage == Storage::kBFloat16;
+  return kernels == "avx512_bf16" && rounds ? 1e-2 : 2e-5;
+}
+
+TEST_P(AttendDenseTest, AgreesWithTheOracleForEveryRowCount) {
+  std::mt19937 random(21);
+  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16};
+  for (int head_size : {64, 96, 128}) {
+    for (Storage key : storages) {
+      for (Storage value : storages) {
+        for (int count : {1, 31, 32, 33, 63, 64, 65, 95, 96, 97}) {
+          for (int query_rows : {1, 2, 4, 7, 8}) {
+            ExpectOracle(head_size, key, value, std::vector<int64_t>(query_rows, count),
+                         Tolerance(key, value, GetParam()), &random);
+          }
+        }
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnPrefix) {
+  std::mt19937 random(22);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+    const double tolerance = Tolerance(storage, storage, GetParam());
+    ExpectOracle(64, storage, storage, {1, 2, 3, 4, 5, 6, 7, 8}, tolerance, &random);
+    ExpectOracle(64, storage, storage, {61, 62, 63, 64, 65, 66, 67, 68}, tolerance, &random);
+    ExpectOracle(96, storage, storage, {130, 130, 2, 64}, tolerance, &random);
+    ExpectOracle(128, storage, storage, {0, 200, 0}, tolerance, &random);
+    ExpectOracle(64, storage, storage, {300, 1, 128, 129}, tolerance, &random);
+  }
+}
+
+TEST_P(AttendDenseTest, TakesEveryHeadSize) {
+  std::mt19937 random(23);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+    for (int head_size = 8; head_size <= kMaxHeadSize; head_size += 8) {
+      ExpectOracle(head_size, storage, storage, {70, 69, 68}, Tolerance(storage, storage, GetParam()),
+                   &random);
+    }
+  }
+}
+
+TEST_P(AttendDenseTest, NoVisibleRowsChangeNothing) {
+  AttentionState state;
+  state.Reset(2, 64);
+  const int64_t visible[] = {0, 0};
+  const std::vector<float> queries(2 * 64, 1.0f);
+  Kernels().attend_dense({nullptr, nullptr, Storage::kFloat32, Storage::kBFloat16, 64}, visible,
+                         queries.data(), 2, &state);
+  float output[2][64];
+  float* rows[] = {output[0], output[1]};
+  FinishAttention(state, 2, 64, rows);
+  for (float value : output[1]) EXPECT_EQ(value, 0);
+}
+
+}  // namespace
+}  // namespace kvprune

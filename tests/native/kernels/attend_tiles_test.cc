@@ -1,0 +1,182 @@
+#include <cmath>
+
+#include "kernels/fixture.h"
+
+namespace kvprune {
+namespace {
+
+using AttendTilesTest = KernelTest;
+KVPRUNE_ALL_KERNELS(AttendTilesTest);
+
+// float arithmetic; native bfloat16 rounds queries and weights to 8 bits; int8 rounds weights to 8 bits.
+double Tolerance(const TileCase& tile_case, const std::string& kernels) {
+  const auto uses = [&](Storage storage) {
+    return tile_case.key_storage == storage || tile_case.value_storage == storage;
+  };
+  if (kernels != "scalar" && uses(Storage::kInt8)) return 2e-2;
+  if (kernels == "avx512_bf16" && uses(Storage::kBFloat16)) return 1e-2;
+  return 2e-5;
+}
+
+// Rows of [query_rows][key_channels] whose logits spread over several units.
+Rows RandomQueries(int query_rows, int key_channels, std::mt19937* random) {
+  Rows queries = RandomRows(query_rows, key_channels, random);
+  for (auto& row : queries) {
+    for (float& value : row) value *= 1.5f / std::sqrt(static_cast<float>(key_channels));
+  }
+  return queries;
+}
+
+std::vector<oracle::Output> Expected(const TileData& data, int tile_count, const Rows& queries) {
+  const auto tokens = tile_count * kTileTokens;
+  const std::vector<std::vector<double>> keys(data.stored_keys.begin(), data.stored_keys.begin() + tokens);
+  const std::vector<std::vector<double>> values(data.stored_values.begin(),
+                                                data.stored_values.begin() + tokens);
+  std::vector<oracle::Output> expected;
+  for (const auto& query : queries) {
+    expected.push_back(oracle::Attend(std::vector<double>(query.begin(), query.end()), keys, values));
+  }
+  return expected;
+}
+
+void ExpectOracle(const TileData& data, int tile_count, int query_rows, double tolerance,
+                  std::mt19937* random) {
+  SCOPED_TRACE(data.tile_case.Name() + ", query rows " + std::to_string(query_rows) + ", tiles " +
+               std::to_string(tile_count));
+  const Rows queries = RandomQueries(query_rows, data.format.key_channels, random);
+  AttentionState state;
+  state.Reset(query_rows, data.format.head_size);
+  // The last tiles, so that reading past them leaves the buffer.
+  const int total = static_cast<int>(data.keys.size()) / kTileTokens;
+  Kernels().attend_tiles(data.format, data.tile(0), total - tile_count, Flatten(queries).data(), query_rows,
+                         &state);
+  Kernels().attend_tiles(data.format, data.tile(total - tile_count), tile_count, Flatten(queries).data(),
+                         query_rows, &state);
+  const auto expected = Expected(data, total, queries);
+  EXPECT_LE(RelativeError(state, data.format.head_size, expected), tolerance);
+  EXPECT_LE(LogSumError(state, expected), tolerance);
+}
+
+TEST_P(AttendTilesTest, AgreesWithTheOracleForEveryFormat) {
+  std::mt19937 random(11);
+  for (int head_size : {64, 96, 128}) {
+    int next = 0;
+    for (const TileCase& tile_case : TileCases(head_size)) {
+      const int tile_count = 1 + next++ % 3;
+      const TileData data(tile_case, tile_count, &random);
+      for (int query_rows : {1, 2, 4, 7, 8}) {
+        ExpectOracle(data, tile_count, query_rows, Tolerance(tile_case, GetParam()), &random);
+      }
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
+  std::mt19937 random(12);
+  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
+  for (int head_size : {8, 16, 40, 80, 160, 256}) {
+    for (int i = 0; i < 9; ++i) {
+      const int channels = head_size - i % 5;
+      const TileCase tile_case{head_size,       channels,
+                               storages[i % 3], i % 2 == 0 ? channels : channels / 2 + 1,
+                               storages[i / 3], i % 4 < 2 ? head_size : head_size / 2};
+      const TileData data(tile_case, 2, &random);
+      for (int query_rows : {3, 5, 6, 8}) {
+        ExpectOracle(data, 1, query_rows, Tolerance(tile_case, GetParam()), &random);
+      }
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// A maximum that rises late has to rescale what came before; a lower one must not.
+TEST_P(AttendTilesTest, FollowsARunningMaximum) {
+  std::mt19937 random(13);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    const TileCase tile_case{64, 64, storage, 64, storage, 64};
+    const TileData data(tile_case, 3, &random);
+    // Queries along one stored key give that token a logit far above the others.
+    for (int peak : {0, 70, 191}) {
+      Rows queries(1, std::vector<float>(64));
+      for (int i = 0; i < 64; ++i) queries[0][i] = static_cast<float>(data.stored_keys[peak][i]) * 0.3f;
+      AttentionState state;
+      state.Reset(1, 64);
+      Kernels().attend_tiles(data.format, data.tile(0), 3, queries[0].data(), 1, &state);
+      EXPECT_LE(RelativeError(state, 64, Expected(data, 3, queries)), Tolerance(tile_case, GetParam()))
+          << peak;
+    }
+  }
+}
+
+TEST_P(AttendTilesTest, ZeroQueriesAverageTheValues) {
+  std::mt19937 random(14);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    const TileCase tile_case{64, 40, storage, 20, storage, 32};
+    const TileData data(tile_case, 1, &random);
+    const Rows queries(2, std::vector<float>(40, 0.0f));
+    AttentionState state;
+    state.Reset(2, 64);
+    Kernels().attend_tiles(data.format, data.tile(0), 1, Flatten(queries).data(), 2, &state);
+    EXPECT_FLOAT_EQ(state.sum[1], 64);
+    EXPECT_LE(RelativeError(state, 64, Expected(data, 1, queries)), Tolerance(tile_case, GetParam()));
+  }
+}
+
+// A row that cannot be represented must surface in the output, not be averaged away.
+TEST_P(AttendTilesTest, NotANumberReachesTheOutput) {
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    for (bool in_keys : {true, false}) {
+      for (int nonzeros : {64, 16}) {
+        const TileFormat format = MakeTileFormat(64, 64, storage, nonzeros, storage, nonzeros);
+        std::vector<float> good(kTileTokens * 64, 0.25f), bad = good;
+        bad[37 * 64 + 5] = NAN;
+        const std::vector<uint8_t> channels = EvenChannels(64, 64);
+        std::vector<uint8_t> tile(format.stride + kOverreadBytes);
+        Kernels().pack_tile(format, in_keys ? bad.data() : good.data(), in_keys ? good.data() : bad.data(),
+                            64, channels.data(), tile.data());
+        const std::vector<float> query(64, 0.1f);
+        AttentionState state;
+        state.Reset(1, 64);
+        Kernels().attend_tiles(format, tile.data(), 1, query.data(), 1, &state);
+        float output[64];
+        float* rows[] = {output};
+        FinishAttention(state, 1, 64, rows);
+        EXPECT_TRUE(std::isnan(output[5]))
+            << "storage " << static_cast<int>(storage) << ", in keys " << in_keys;
+      }
+    }
+  }
+}
+
+TEST_P(AttendTilesTest, AgreesWithTheScalarKernels) {
+  std::mt19937 random(15);
+  for (const TileCase& tile_case : TileCases(64)) {
+    SCOPED_TRACE(tile_case.Name());
+    const TileData data(tile_case, 2, &random);
+    const std::vector<float> queries = Flatten(RandomQueries(4, tile_case.key_channels, &random));
+    AttentionState states[2];
+    const char* const names[] = {"scalar", GetParam()};
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(UseKernels(names[i]));
+      states[i].Reset(4, 64);
+      Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, &states[i]);
+    }
+    const double tolerance = Tolerance(tile_case, GetParam());
+    for (int row = 0; row < 4; ++row) {
+      EXPECT_NEAR(states[0].max[row], states[1].max[row],
+                  std::abs(states[0].max[row]) * tolerance + tolerance);
+      double difference = 0, norm = 0;
+      for (int channel = 0; channel < 64; ++channel) {
+        const double a = states[0].accumulator[row][channel] / states[0].sum[row];
+        const double b = states[1].accumulator[row][channel] / states[1].sum[row];
+        difference += (a - b) * (a - b);
+        norm += a * a;
+      }
+      EXPECT_LE(std::sqrt(difference / norm), 2 * tolerance);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvprune

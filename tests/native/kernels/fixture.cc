@@ -1,0 +1,109 @@
+#include "kernels/fixture.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <sstream>
+
+namespace kvprune {
+
+Rows RandomRows(int count, int width, std::mt19937* random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> channel_scale(width);
+  for (float& scale : channel_scale) scale = std::exp(0.5f * normal(*random));
+  Rows rows(count, std::vector<float>(width));
+  for (auto& row : rows) {
+    for (int channel = 0; channel < width; ++channel) row[channel] = channel_scale[channel] * normal(*random);
+  }
+  return rows;
+}
+
+std::vector<uint8_t> EvenChannels(int kept, int head_size) {
+  std::vector<uint8_t> channels(kept);
+  for (int i = 0; i < kept; ++i) channels[i] = static_cast<uint8_t>(i * head_size / kept);
+  return channels;
+}
+
+std::string TileCase::Name() const {
+  static const char* const names[] = {"float32", "bfloat16", "int8"};
+  std::ostringstream name;
+  name << "head size " << head_size << ", K " << names[static_cast<int>(key_storage)] << ' ' << key_nonzeros
+       << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros;
+  return name.str();
+}
+
+std::vector<TileCase> TileCases(int head_size) {
+  std::vector<TileCase> cases;
+  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
+  for (Storage key : storages) {
+    for (Storage value : storages) {
+      for (double sparsity : {0.0, 0.5, 0.7}) {
+        for (double channel_sparsity : {0.0, 0.4}) {
+          const int channels = head_size - static_cast<int>(channel_sparsity * head_size);
+          const auto keep = [&](int width) { return static_cast<int>(std::lround((1 - sparsity) * width)); };
+          cases.push_back({head_size, channels, key, keep(channels), value, keep(head_size)});
+        }
+      }
+      // One side dense, the other not.
+      cases.push_back({head_size, head_size, key, head_size, value, head_size / 2});
+      cases.push_back({head_size, head_size, key, head_size / 2, value, head_size});
+    }
+  }
+  return cases;
+}
+
+TileData::TileData(const TileCase& tile_case, int tile_count, std::mt19937* random)
+    : tile_case(tile_case),
+      format(tile_case.Format()),
+      channels(EvenChannels(tile_case.key_channels, tile_case.head_size)),
+      keys(RandomRows(tile_count * kTileTokens, tile_case.head_size, random)),
+      values(RandomRows(tile_count * kTileTokens, tile_case.head_size, random)),
+      bytes(static_cast<uint8_t*>(std::aligned_alloc(64, tile_count * format.stride + kOverreadBytes))) {
+  const std::vector<float> flat_keys = Flatten(keys), flat_values = Flatten(values);
+  for (int index = 0; index < tile_count; ++index) {
+    const size_t offset = static_cast<size_t>(index) * kTileTokens * tile_case.head_size;
+    Kernels().pack_tile(format, flat_keys.data() + offset, flat_values.data() + offset, tile_case.head_size,
+                        channels.data(), tile(index));
+  }
+  for (size_t token = 0; token < keys.size(); ++token) {
+    std::vector<float> gathered;
+    for (uint8_t channel : channels) gathered.push_back(keys[token][channel]);
+    stored_keys.push_back(oracle::StoredRow(gathered, {tile_case.key_storage, tile_case.key_nonzeros}));
+    stored_values.push_back(
+        oracle::StoredRow(values[token], {tile_case.value_storage, tile_case.value_nonzeros}));
+  }
+}
+
+std::vector<float> Flatten(const Rows& rows) {
+  std::vector<float> flat;
+  for (const auto& row : rows) flat.insert(flat.end(), row.begin(), row.end());
+  return flat;
+}
+
+double RelativeError(const AttentionState& state, int head_size,
+                     const std::vector<oracle::Output>& expected) {
+  const int rows = static_cast<int>(expected.size());
+  std::vector<float> output(static_cast<size_t>(rows) * head_size);
+  float* pointers[kMaxQueryRows];
+  for (int row = 0; row < rows; ++row) pointers[row] = output.data() + row * head_size;
+  FinishAttention(state, rows, head_size, pointers);
+  double difference = 0, norm = 0;
+  for (int row = 0; row < rows; ++row) {
+    for (int channel = 0; channel < head_size; ++channel) {
+      const double value = expected[row].values[channel];
+      difference += std::pow(pointers[row][channel] - value, 2);
+      norm += value * value;
+    }
+  }
+  return std::sqrt(difference / norm);
+}
+
+double LogSumError(const AttentionState& state, const std::vector<oracle::Output>& expected) {
+  double largest = 0;
+  for (size_t row = 0; row < expected.size(); ++row) {
+    const double log_sum = state.max[row] + std::log(static_cast<double>(state.sum[row]));
+    largest = std::max(largest, std::abs(log_sum - expected[row].log_sum));
+  }
+  return largest;
+}
+
+}  // namespace kvprune

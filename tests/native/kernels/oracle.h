@@ -1,0 +1,36 @@
+#ifndef KVPRUNE_TESTS_NATIVE_KERNELS_ORACLE_H_
+#define KVPRUNE_TESTS_NATIVE_KERNELS_ORACLE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+// Independent double-precision models of what the kernels do. They share no code with the library and never
+// look at packed bytes: they start from the original float rows.
+namespace kvprune::oracle {
+
+// How one section treats its rows.
+struct RowRules {
+  Storage storage;
+  int nonzeros;
+};
+
+// Nearest bfloat16 (ties to even), by arithmetic on the value.
+double RoundToBFloat16(double value);
+
+// What a row reads as after pruning and rounding: removed elements are 0.
+std::vector<double> StoredRow(const std::vector<float>& row, const RowRules& rules);
+
+struct Output {
+  std::vector<double> values;  // head_size
+  double log_sum;              // of the exponentials of all logits
+};
+
+// Softmax attention of one query over `keys` and `values`; sizes are taken from the vectors.
+Output Attend(const std::vector<double>& query, const std::vector<std::vector<double>>& keys,
+              const std::vector<std::vector<double>>& values);
+
+}  // namespace kvprune::oracle
+
+#endif  // KVPRUNE_TESTS_NATIVE_KERNELS_ORACLE_H_

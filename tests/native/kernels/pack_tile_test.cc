@@ -1,0 +1,150 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/fixture.h"
+
+namespace kvprune {
+namespace {
+
+using PackTileTest = KernelTest;
+KVPRUNE_ALL_KERNELS(PackTileTest);
+
+struct Unpacked {
+  std::vector<float> keys, values;
+};
+
+Unpacked Unpack(const TileData& data, int index) {
+  const size_t size = static_cast<size_t>(kTileTokens) * data.format.head_size;
+  Unpacked rows{std::vector<float>(size, -1), std::vector<float>(size, -1)};
+  UnpackTile(data.format, data.tile(index), data.channels.data(), rows.keys.data(), rows.values.data());
+  return rows;
+}
+
+// Every element, so the kept sets too, must be what the oracle says.
+void ExpectStoredExactly(const TileData& data) {
+  const int head_size = data.format.head_size;
+  const Unpacked rows = Unpack(data, 0);
+  for (int token = 0; token < kTileTokens; ++token) {
+    std::vector<float> keys(head_size, 0);
+    for (int i = 0; i < data.format.key_channels; ++i) {
+      keys[data.channels[i]] = static_cast<float>(data.stored_keys[token][i]);
+    }
+    for (int channel = 0; channel < head_size; ++channel) {
+      const int at = token * head_size + channel;
+      ASSERT_EQ(rows.keys[at], keys[channel]) << "K, token " << token << ", channel " << channel;
+      ASSERT_EQ(rows.values[at], static_cast<float>(data.stored_values[token][channel]))
+          << "V, token " << token << ", channel " << channel;
+    }
+  }
+}
+
+TEST_P(PackTileTest, HoldsExactlyWhatTheOracleKeeps) {
+  std::mt19937 random(1);
+  for (int head_size : {64, 96, 128}) {
+    for (const TileCase& tile_case : TileCases(head_size)) {
+      SCOPED_TRACE(tile_case.Name());
+      ExpectStoredExactly(TileData(tile_case, 1, &random));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(PackTileTest, TakesEveryHeadSizeAndNonzeroCount) {
+  std::mt19937 random(2);
+  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
+  for (int head_size : {8, 16, 40, 80, 104, 160, 256}) {
+    for (int i = 0; i < 12; ++i) {
+      const int channels = std::uniform_int_distribution<int>(1, head_size)(random);
+      const int key_nonzeros = std::uniform_int_distribution<int>(1, channels)(random);
+      const int value_nonzeros = std::uniform_int_distribution<int>(1, head_size)(random);
+      const TileCase tile_case{head_size,           channels,      storages[i % 3], key_nonzeros,
+                               storages[i / 3 % 3], value_nonzeros};
+      SCOPED_TRACE(tile_case.Name());
+      ExpectStoredExactly(TileData(tile_case, 1, &random));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// One tile of chosen rows, packed with a row stride beyond the head size and unpacked again.
+Unpacked RoundTrip(const TileCase& tile_case, const std::vector<float>& row) {
+  const TileFormat format = tile_case.Format();
+  const size_t stride = tile_case.head_size + 3;
+  std::vector<float> rows(kTileTokens * stride, std::numeric_limits<float>::max());
+  for (int token = 0; token < kTileTokens; ++token)
+    std::copy(row.begin(), row.end(), rows.begin() + token * stride);
+  std::vector<uint8_t> tile(format.stride + kOverreadBytes);
+  const std::vector<uint8_t> channels = EvenChannels(tile_case.key_channels, tile_case.head_size);
+  Kernels().pack_tile(format, rows.data(), rows.data(), stride, channels.data(), tile.data());
+  const size_t size = static_cast<size_t>(kTileTokens) * tile_case.head_size;
+  Unpacked unpacked{std::vector<float>(size), std::vector<float>(size)};
+  UnpackTile(format, tile.data(), channels.data(), unpacked.keys.data(), unpacked.values.data());
+  return unpacked;
+}
+
+TEST_P(PackTileTest, KeepsTheLowerChannelsOfEqualMagnitudes) {
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    for (int head_size : {64, 96, 128}) {
+      std::vector<float> row(head_size);
+      for (int i = 0; i < head_size; ++i) row[i] = i % 2 == 0 ? 1.0f : -1.0f;
+      row[head_size - 1] = 2;
+      row[1] = 0.5f;
+      const int kept = head_size / 2 + 1;
+      const Unpacked rows = RoundTrip({head_size, head_size, storage, kept, storage, kept}, row);
+      for (int token = 0; token < kTileTokens; ++token) {
+        for (int channel = 0; channel < head_size; ++channel) {
+          // The 2, then the first kept - 1 of the ones, which skip channel 1.
+          const bool expected = channel == head_size - 1 || (channel != 1 && channel <= kept - 1);
+          ASSERT_EQ(rows.values[token * head_size + channel] != 0, expected) << channel;
+          ASSERT_EQ(rows.keys[token * head_size + channel] != 0, expected) << channel;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PackTileTest, KeepsZeroRowsZeroAndTinyRowsFinite) {
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    for (float value : {0.0f, std::numeric_limits<float>::denorm_min(), 1e-38f}) {
+      const Unpacked rows = RoundTrip({64, 64, storage, 32, storage, 64}, std::vector<float>(64, value));
+      for (float stored : rows.values) ASSERT_NEAR(stored, value, 1.2e-38f);
+      for (float stored : rows.keys) ASSERT_LE(std::abs(stored), 1.2e-38f);
+    }
+  }
+}
+
+TEST_P(PackTileTest, LeavesNotANumberVisible) {
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    for (float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
+      std::vector<float> row(64, 1.0f);
+      row[50] = bad;
+      const Unpacked rows = RoundTrip({64, 64, storage, 8, storage, 8}, row);
+      for (int token = 0; token < kTileTokens; ++token) {
+        ASSERT_FALSE(std::isfinite(rows.keys[token * 64 + 50]));
+        ASSERT_FALSE(std::isfinite(rows.values[token * 64 + 50]));
+      }
+    }
+  }
+}
+
+TEST_P(PackTileTest, MakesTheSameBytesAsTheScalarKernels) {
+  const int stride_gap = 5;
+  std::mt19937 random(3);
+  for (const TileCase& tile_case : TileCases(96)) {
+    SCOPED_TRACE(tile_case.Name());
+    const TileFormat format = tile_case.Format();
+    std::vector<float> rows = Flatten(RandomRows(kTileTokens, 96 + stride_gap, &random));
+    const std::vector<uint8_t> channels = EvenChannels(tile_case.key_channels, 96);
+    std::vector<uint8_t> expected(format.stride, 0x11), actual(format.stride, 0x22);
+    const KernelTable& kernels = Kernels();
+    ASSERT_TRUE(UseKernels("scalar"));
+    Kernels().pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(), expected.data());
+    ASSERT_TRUE(UseKernels(GetParam()));
+    kernels.pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(), actual.data());
+    ASSERT_EQ(std::memcmp(expected.data(), actual.data(), format.stride), 0);
+  }
+}
+
+}  // namespace
+}  // namespace kvprune

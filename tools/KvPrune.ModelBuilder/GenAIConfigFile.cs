@@ -1,0 +1,72 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace KvPrune.ModelBuilder;
+
+/// <summary>Writes genai_config.json with the fields that GenAI's own model builder writes.</summary>
+internal static class GenAIConfigFile
+{
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, IndentSize = 4 };
+
+    public static void Write(string folder, LlamaShape shape, SpecialTokens tokens, bool sample)
+    {
+        var config = new JsonObject
+        {
+            ["model"] = new JsonObject
+            {
+                ["bos_token_id"] = tokens.Bos,
+                ["context_length"] = shape.ContextLength,
+                ["decoder"] = new JsonObject
+                {
+                    ["session_options"] = new JsonObject
+                    {
+                        ["log_id"] = "onnxruntime-genai",
+                        ["provider_options"] = new JsonArray(),
+                    },
+                    ["filename"] = "model.onnx",
+                    ["head_size"] = shape.HeadSize,
+                    ["hidden_size"] = shape.Hidden,
+                    ["inputs"] = new JsonObject
+                    {
+                        ["input_ids"] = "input_ids",
+                        ["attention_mask"] = "attention_mask",
+                        ["past_key_names"] = "past_key_values.%d.key",
+                        ["past_value_names"] = "past_key_values.%d.value",
+                    },
+                    ["outputs"] = new JsonObject
+                    {
+                        ["logits"] = "logits",
+                        ["present_key_names"] = "present.%d.key",
+                        ["present_value_names"] = "present.%d.value",
+                    },
+                    ["num_attention_heads"] = shape.QueryHeads,
+                    ["num_hidden_layers"] = shape.Layers,
+                    ["num_key_value_heads"] = shape.KvHeads,
+                },
+                // GenAI writes a single end token as a number and several as a list.
+                ["eos_token_id"] = tokens.Eos.Count == 1 ? tokens.Eos[0] : new JsonArray([.. tokens.Eos]),
+                ["pad_token_id"] = tokens.Pad,
+                ["type"] = "llama",
+                ["vocab_size"] = shape.Vocabulary,
+            },
+            ["search"] = new JsonObject
+            {
+                ["diversity_penalty"] = 0.0,
+                ["do_sample"] = sample,
+                ["early_stopping"] = true,
+                ["length_penalty"] = 1.0,
+                ["max_length"] = shape.ContextLength,
+                ["min_length"] = 0,
+                ["no_repeat_ngram_size"] = 0,
+                ["num_beams"] = 1,
+                ["num_return_sequences"] = 1,
+                ["past_present_share_buffer"] = true,
+                ["repetition_penalty"] = 1.0,
+                ["temperature"] = 1.0,
+                ["top_k"] = 50,
+                ["top_p"] = 1.0,
+            },
+        };
+        File.WriteAllText(Path.Combine(folder, "genai_config.json"), config.ToJsonString(Indented) + "\n");
+    }
+}

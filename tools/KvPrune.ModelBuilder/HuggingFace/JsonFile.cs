@@ -1,0 +1,87 @@
+using System.Text.Json;
+
+namespace KvPrune.ModelBuilder.HuggingFace;
+
+/// <summary>A JSON object read from a file, with errors that name the file and the property.</summary>
+internal sealed class JsonFile
+{
+    private readonly JsonElement _root;
+
+    private JsonFile(string path, JsonElement root)
+    {
+        Path = path;
+        _root = root;
+    }
+
+    public string Path { get; }
+
+    public static JsonFile Load(string path)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            if (json.RootElement.ValueKind != JsonValueKind.Object)
+                throw new ModelSourceException(path, null, "the file is not a JSON object.");
+            return new JsonFile(path, json.RootElement.Clone());
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ModelSourceException(path, null, "the file does not exist.", e);
+        }
+        catch (JsonException e)
+        {
+            throw new ModelSourceException(path, null, $"the file is not valid JSON: {e.Message}", e);
+        }
+    }
+
+    /// <summary>The property, or null when it is missing or null.</summary>
+    public JsonElement? Find(string property) =>
+        _root.TryGetProperty(property, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+
+    public int? FindInt(string property)
+    {
+        if (Find(property) is not { } value)
+            return null;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number)
+            ? number
+            : throw Wrong(property, $"{value} is not a whole number.");
+    }
+
+    public int Int(string property) => FindInt(property) ?? throw Wrong(property, "the property is missing.");
+
+    public double Double(JsonElement value, string property) =>
+        value.ValueKind == JsonValueKind.Number ? value.GetDouble() : throw Wrong(property, $"{value} is not a number.");
+
+    public bool Flag(string property, bool whenMissing) => Find(property) switch
+    {
+        null => whenMissing,
+        { ValueKind: JsonValueKind.True } => true,
+        { ValueKind: JsonValueKind.False } => false,
+        { } other => throw Wrong(property, $"{other} is neither true nor false."),
+    };
+
+    public string? FindString(string property) => Find(property) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.String } value => value.GetString(),
+        { } other => throw Wrong(property, $"{other} is not a text."),
+    };
+
+    /// <summary>A token id or a list of them; null when missing.</summary>
+    public IReadOnlyList<int>? FindIds(string property)
+    {
+        if (Find(property) is not { } value)
+            return null;
+        JsonElement[] items = value.ValueKind == JsonValueKind.Array ? [.. value.EnumerateArray()] : [value];
+        var ids = new int[items.Length];
+        for (var i = 0; i < ids.Length; i++)
+        {
+            if (items[i].ValueKind != JsonValueKind.Number || !items[i].TryGetInt32(out ids[i]))
+                throw Wrong(property, $"{value} is neither a token id nor a list of them.");
+        }
+
+        return ids.Length > 0 ? ids : null;
+    }
+
+    public ModelSourceException Wrong(string property, string problem) => new(Path, property, problem);
+}
