@@ -131,6 +131,9 @@ internal static class AttentionCommand
                 Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"));
         }
 
+        // A file has no width to break lines at.
+        if (Console.IsOutputRedirected)
+            AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 200);
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated(
             $"Kernels: {KvPruneOps.Kernels}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {readBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");

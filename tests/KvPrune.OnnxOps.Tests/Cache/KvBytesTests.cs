@@ -1,0 +1,138 @@
+using KvPrune.OnnxOps.Tests.Graphs;
+using KvPrune.OnnxOps.Tests.Ops;
+
+namespace KvPrune.OnnxOps.Tests.Cache;
+
+/// <summary>Bytes reported are bytes estimated, to the byte.</summary>
+public class KvBytesTests
+{
+    private static readonly AttentionShape Shape = new(4, 2, 32, Layers: 3);
+
+    private static readonly Dictionary<string, PruningPolicy> Policies = new(PruningPolicy.Presets)
+    {
+        ["bitmaps"] = new() { KeySparsity = 0.5, ValueSparsity = 0.7, ValueStorage = KvStorage.Int8 },
+        ["no window"] = new() { RecentWindow = 0, KeyStorage = KvStorage.Float32 },
+        ["wide windows"] = PruningPolicy.Compact with { RecentWindow = 100, ObservationWindow = 200 },
+    };
+
+    public static TheoryData<string> Names => [.. Policies.Keys];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_sequence_takes_exactly_what_was_estimated(string name)
+    {
+        var policy = Policies[name];
+        (int Prompt, int Generated, int Chunk)[] cases =
+        [
+            (0, 0, 0), (0, 3, 0), (0, 170, 0), (1, 0, 0), (95, 0, 0), (96, 0, 0), (96, 64, 0), (97, 130, 40), (200, 0, 0),
+            (200, 0, 64), (200, 0, 200), (200, 90, 199), (333, 20, 1000), (333, 20, 100),
+        ];
+        var rows = TokenRows.Random(Shape, 400, seed: 1);
+        foreach (var (prompt, generated, chunk) in cases)
+        {
+            using var model = new PrunedAttentionModel(Shape);
+            var estimate = KvCacheManager.EstimateBytes(model.Manager.Shape, policy, prompt, generated, chunk);
+            using var sequence = model.Manager.CreateSequence(policy);
+            if (prompt > 0)
+            {
+                sequence.OpenSegment(prompt);
+                for (var done = 0; done < prompt;)
+                {
+                    var count = Math.Min(chunk == 0 ? prompt : chunk, prompt - done);
+                    model.Step(sequence, rows[done..(done + count)]);
+                    done += count;
+                }
+
+                Assert.Equal(estimate.PrefillPeakBytes, model.Manager.GetStatistics().PeakBytes);
+            }
+
+            model.Decode(sequence, rows[prompt..(prompt + generated)]);
+
+            var statistics = model.Manager.GetStatistics();
+            Assert.Equal(estimate.ResidentBytes, statistics.TotalBytes);
+            Assert.Equal(statistics.SealedBytes, sequence.GetInfo().SealedBytes);
+            Assert.Equal(0, statistics.StagingBytes);
+        }
+    }
+
+    [Fact]
+    public void Presets_take_what_their_documentation_says()
+    {
+        // Llama-3.2-1B, long enough for the dense tail to vanish.
+        var shape = new KvModelShape(16, 32, 8, 64, 131072);
+        double Share(PruningPolicy policy) =>
+            KvCacheManager.EstimateBytes(shape, policy, 131072).ResidentBytes / (double)shape.DenseBytes(131072);
+
+        Assert.InRange(Share(PruningPolicy.Exact), 1.99, 2.01);
+        Assert.InRange(Share(PruningPolicy.Dense), 0.99, 1.01);
+        Assert.InRange(Share(PruningPolicy.NearLossless), 0.51, 0.53);
+        Assert.InRange(Share(PruningPolicy.Balanced), 0.41, 0.43);
+        Assert.InRange(Share(PruningPolicy.Compact), 0.26, 0.28);
+    }
+
+    [Fact]
+    public void Forks_share_sealed_tiles_and_releasing_frees_everything()
+    {
+        using var model = new PrunedAttentionModel(Shape);
+        var rows = TokenRows.Random(Shape, 300, seed: 2);
+        var sequence = model.Manager.CreateSequence(PruningPolicy.Compact);
+        model.Prompt(sequence, rows);
+        var alone = model.Manager.GetStatistics();
+
+        var fork = sequence.Fork();
+        var both = model.Manager.GetStatistics();
+        Assert.Equal(alone.SealedBytes, both.SealedBytes);
+        Assert.Equal(alone.TailBytes + fork.GetInfo().TailBytes, both.TailBytes);
+        Assert.Equal(2, both.Sequences);
+
+        sequence.Dispose();
+        Assert.Equal(alone.SealedBytes, model.Manager.GetStatistics().SealedBytes);
+        fork.Dispose();
+        var empty = model.Manager.GetStatistics();
+        Assert.Equal((0, 0), (empty.TotalBytes, empty.Sequences));
+    }
+
+    [Fact]
+    public void The_byte_limit_is_never_passed_and_the_sequence_survives_it()
+    {
+        var shape = new KvModelShape(Shape.Layers, Shape.QueryHeads, Shape.KvHeads, Shape.HeadSize, AttentionShape.MaxTokens);
+        var limit = KvCacheManager.EstimateBytes(shape, PruningPolicy.Compact, 200).PrefillPeakBytes;
+        using var model = new PrunedAttentionModel(Shape, limit);
+        using var sequence = model.Manager.CreateSequence(PruningPolicy.Compact);
+        var rows = TokenRows.Random(Shape, 700, seed: 3);
+
+        sequence.OpenSegment(700);
+        Fails.With(KvCacheStatus.OutOfMemory, () => KvStep.Begin(sequence, 700), $"{limit}");
+        sequence.Rewind(0);
+        model.Prompt(sequence, rows[..200]);
+        Fails.With(KvCacheStatus.OutOfMemory, () =>
+        {
+            for (var i = 0; i < 50; i++)
+                _ = model.Manager.CreateSequence(PruningPolicy.Exact);
+        });
+
+        Assert.InRange(model.Manager.GetStatistics().PeakBytes, 1, limit);
+        model.Step(sequence, rows[200..201]);
+        GC.Collect(); // the sequences nobody disposed
+    }
+
+    [Fact]
+    public void Impossible_requests_are_refused()
+    {
+        var shape = new KvModelShape(2, 4, 2, 32, 1000);
+        Assert.Throws<ArgumentOutOfRangeException>(() => KvCacheManager.EstimateBytes(shape, PruningPolicy.Dense, -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => KvCacheManager.EstimateBytes(shape, PruningPolicy.Dense, 1, -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => KvCacheManager.EstimateBytes(shape, new() { KeySparsity = 1 }, 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new KvCacheManager(shape, 0));
+        KvModelShape[] broken =
+        [
+            shape with { Layers = 0 }, shape with { QueryHeads = 3 }, shape with { KvHeads = -2 }, shape with { HeadSize = 0 },
+            shape with { HeadSize = 100000 }, shape with { MaxTokens = 0 },
+        ];
+        foreach (var wrong in broken)
+        {
+            Fails.With(KvCacheStatus.InvalidArgument, () => KvCacheManager.EstimateBytes(wrong, PruningPolicy.Dense, 1));
+            Fails.With(KvCacheStatus.InvalidArgument, () => new KvCacheManager(wrong).Dispose());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+using KvPrune.OnnxOps.Tests.Graphs;
+using KvPrune.OnnxOps.Tests.Reference;
+
+namespace KvPrune.OnnxOps.Tests.Ops;
+
+/// <summary>Every policy computes what its definition says, on plain and on the best kernels.</summary>
+[Collection(KernelChoice.Name)]
+public sealed class PolicyReferenceTests : IDisposable
+{
+    private static readonly AttentionShape[] Shapes =
+    [
+        new(4, 4, 64), new(8, 2, 64), new(8, 1, 128), new(6, 2, 96), new(8, 2, 64, Rotary: true),
+    ];
+
+    private static readonly PruningPolicy[] Policies =
+    [
+        .. PruningPolicy.Presets.Values,
+        new() { KeySparsity = 0.5, ValueSparsity = 0.5 },
+        new() { KeySparsity = 0.7, ValueSparsity = 0.7, KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8 },
+        new() { KeySparsity = 0.5, KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, RecentWindow = 0 },
+        new() { KeyChannelSparsity = 0.3, KeySparsity = 0.6, ValueSparsity = 0.2, ValueStorage = KvStorage.Float32 },
+        new() { KeyChannelSparsity = 0.75, KeyStorage = KvStorage.Float32, ObservationWindow = 5, RecentWindow = 7 },
+        new() { KeySparsity = 0.999, ValueSparsity = 0.999, ValueStorage = KvStorage.Int8, RecentWindow = 1 },
+    ];
+
+    private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = Shapes.ToDictionary(
+        shape => shape, shape => new PrunedAttentionModel(shape));
+
+    public static TheoryData<int, string?> Cases =>
+        [.. Enumerable.Range(0, Policies.Length).SelectMany(policy => new[] { (policy, "scalar"), (policy, (string?)null) })];
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Output_and_kept_rows_equal_the_reference(int policyIndex, string? kernels)
+    {
+        var policy = Policies[policyIndex];
+        var random = new Random(policyIndex);
+        KvPruneOps.UseKernels(kernels);
+        int[] lengths = [1, 31, 32, 33, 63, 64, 65, 95, 96, 97, 127, 128, 129, random.Next(130, 260)];
+        foreach (var (index, length) in lengths.Index())
+            Compare(Shapes[(index + policyIndex) % Shapes.Length], policy, length, generated: 2, second: 0, seed: index);
+
+        // Generated tokens cross a tile's border, and a second prompt follows over sealed rows.
+        var (first, second) = (random.Next(60, 130), random.Next(30, 140));
+        Compare(Shapes[policyIndex % Shapes.Length], policy, first, generated: 100, second, seed: 77);
+    }
+
+    public void Dispose()
+    {
+        KvPruneOps.UseKernels(null);
+        foreach (var model in _models.Values)
+            model.Dispose();
+    }
+
+    private void Compare(AttentionShape shape, PruningPolicy policy, int prompt, int generated, int second, int seed)
+    {
+        var model = _models[shape];
+        using var sequence = model.Manager.CreateSequence(policy);
+        var reference = new ReferenceSequence(shape, policy);
+        var rows = TokenRows.Random(shape, prompt + generated + second + generated, seed);
+        var what = $"{policy} with {KvPruneOps.Kernels}, {shape}, {prompt} tokens";
+        void CompareOutput(float[] expected, float[] actual, string phase) =>
+            Close.Rows(expected, actual, shape.HeadSize, Tolerance(policy), $"{what}, {phase}");
+
+        CompareOutput(reference.Prompt(rows[..prompt]), model.Prompt(sequence, rows[..prompt]), "prompt");
+        CompareRows(reference, model, sequence, what);
+        var decoded = rows[prompt..(prompt + generated)];
+        CompareOutput(reference.Decode(decoded), model.Decode(sequence, decoded), "decode");
+        CompareRows(reference, model, sequence, what);
+        if (second == 0)
+            return;
+
+        var again = rows[(prompt + generated)..(prompt + generated + second)];
+        CompareOutput(reference.Prompt(again), model.Prompt(sequence, again), "second prompt");
+        decoded = rows[(prompt + generated + second)..];
+        CompareOutput(reference.Decode(decoded), model.Decode(sequence, decoded), "decode after the second prompt");
+        CompareRows(reference, model, sequence, what);
+    }
+
+    // Plain kernels compute in float. The others round queries and weights to the storage's precision.
+    private static double Tolerance(PruningPolicy policy)
+    {
+        if (KvPruneOps.Kernels == "scalar")
+            return 1e-4;
+        KvStorage[] storages = [policy.KeyStorage, policy.ValueStorage];
+        return storages.Contains(KvStorage.Int8) ? 0.04 : storages.Contains(KvStorage.BFloat16) ? 0.02 : 1e-4;
+    }
+
+    private static void CompareRows(ReferenceSequence reference, PrunedAttentionModel model, KvSequence sequence, string what)
+    {
+        for (var head = 0; head < model.Shape.KvHeads; head++)
+        {
+            var (keys, values) = model.ReadRows(sequence, head);
+            CompareHalf([.. reference.Heads[head].Rows.Select(row => row.Key)], keys, model.Shape, $"{what}, K of head {head}");
+            CompareHalf([.. reference.Heads[head].Rows.Select(row => row.Value)], values, model.Shape, $"{what}, V of head {head}");
+        }
+    }
+
+    // Rotation in single precision may move an entry over a rounding border or past a neighbour at the threshold; both
+    // must stay rare.
+    private static void CompareHalf(ReferenceRow[] expected, float[] actual, AttentionShape shape, string what)
+    {
+        Assert.Equal(expected.Length * shape.HeadSize, actual.Length);
+        var moved = 0;
+        for (var i = 0; i < actual.Length; i++)
+        {
+            var row = expected[i / shape.HeadSize];
+            var (stored, source) = (row.Stored[i % shape.HeadSize], row.Source[i % shape.HeadSize]);
+            if (Math.Abs(actual[i] - stored) <= 1e-6 * row.Largest)
+                continue;
+            moved++;
+            var kept = actual[i] != 0 && stored != 0;
+            var near = kept
+                ? Math.Abs(actual[i] - stored) <= row.Step(source) * 1.001
+                : Math.Abs(Math.Abs(source) - row.Threshold) <= (row.Step(source) * 1.001) + (row.Largest * 1e-6);
+            Assert.True(near, $"{what}: row {i / shape.HeadSize}, channel {i % shape.HeadSize}: {actual[i]} in place of {stored} (of {source})");
+        }
+
+        Assert.True(moved <= (shape.Rotary ? actual.Length / 100 : actual.Length / 10000), $"{what}: {moved} entries moved");
+    }
+}

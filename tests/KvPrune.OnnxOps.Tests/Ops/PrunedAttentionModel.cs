@@ -1,0 +1,94 @@
+using KvPrune.OnnxOps.Onnx;
+using KvPrune.OnnxOps.Tests.Graphs;
+using Microsoft.ML.OnnxRuntime;
+
+namespace KvPrune.OnnxOps.Tests.Ops;
+
+/// <summary>An <see cref="AttentionGraph"/> after the rewrite, in a session, with its cache manager.</summary>
+internal sealed class PrunedAttentionModel : IDisposable
+{
+    private readonly InferenceSession _session;
+    private readonly RunOptions _runOptions = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL };
+
+    public PrunedAttentionModel(AttentionShape shape, long? byteLimit = null)
+    {
+        Shape = shape;
+        var rewriter = ModelFolder.Load(AttentionGraph.Build(shape));
+        Manager = new KvCacheManager(rewriter.Shape(AttentionShape.MaxTokens), byteLimit);
+        _session = Sessions.Create(rewriter.Rewrite(Manager.Id, LogitsPositions.All));
+    }
+
+    public AttentionShape Shape { get; }
+
+    public KvCacheManager Manager { get; }
+
+    /// <summary>One committed step of one sequence; the first layer's output, [tokens, query width].</summary>
+    public float[] Step(KvSequence sequence, TokenRows rows)
+    {
+        using var step = KvStep.Begin(sequence, rows.Count);
+        var output = Run([sequence.Handle], [(int)sequence.Length + rows.Count - 1], rows)[0];
+        step.Commit();
+        return output;
+    }
+
+    /// <summary>A whole segment in one step, or in chunks of the given lengths.</summary>
+    public float[] Prompt(KvSequence sequence, TokenRows rows, params int[] chunks)
+    {
+        sequence.OpenSegment(rows.Count);
+        var output = new List<float>();
+        var done = 0;
+        foreach (var chunk in chunks.Length == 0 ? [rows.Count] : chunks)
+        {
+            output.AddRange(Step(sequence, rows[done..(done + chunk)]));
+            done += chunk;
+        }
+
+        return [.. output];
+    }
+
+    /// <summary>Token after token; the outputs one after the other.</summary>
+    public float[] Decode(KvSequence sequence, TokenRows rows) =>
+        [.. Enumerable.Range(0, rows.Count).SelectMany(i => Step(sequence, rows[i..(i + 1)]))];
+
+    /// <summary>
+    /// The bare run, without begin and commit: rows hold the batch's rows one after the other, all of the same length.
+    /// One output per layer.
+    /// </summary>
+    public float[][] Run(long[] handles, int[] seqlensK, TokenRows rows, int? totalLength = null, int? batchSize = null)
+    {
+        var batch = batchSize ?? handles.Length;
+        var tokens = rows.Count / batch;
+        using var query = OrtValue.CreateTensorValueFromMemory(rows.Query, [batch, tokens, Shape.QueryWidth]);
+        using var key = OrtValue.CreateTensorValueFromMemory(rows.Key, [batch, tokens, Shape.KvWidth]);
+        using var value = OrtValue.CreateTensorValueFromMemory(rows.Value, [batch, tokens, Shape.KvWidth]);
+        using var lengths = OrtValue.CreateTensorValueFromMemory(seqlensK, [seqlensK.Length]);
+        using var total = OrtValue.CreateTensorValueFromMemory(new[] { totalLength ?? seqlensK.Max() + 1 }, [1]);
+        using var sequences = OrtValue.CreateTensorValueFromMemory(handles, [handles.Length]);
+        var inputs = new Dictionary<string, OrtValue>
+        {
+            ["query"] = query,
+            ["key"] = key,
+            ["value"] = value,
+            ["seqlens_k"] = lengths,
+            ["total_sequence_length"] = total,
+            [KvPruneOps.SequenceHandlesInput] = sequences,
+        };
+        using var outputs = _session.Run(_runOptions, inputs, [.. Enumerable.Range(0, Shape.Layers).Select(layer => $"output.{layer}")]);
+        return [.. outputs.Select(output => output.GetTensorDataAsSpan<float>().ToArray())];
+    }
+
+    public (float[] Keys, float[] Values) ReadRows(KvSequence sequence, int kvHead, int layer = 0)
+    {
+        var keys = new float[sequence.Length * Shape.HeadSize];
+        var values = new float[keys.Length];
+        sequence.ReadRows(layer, kvHead, keys, values);
+        return (keys, values);
+    }
+
+    public void Dispose()
+    {
+        _session.Dispose();
+        _runOptions.Dispose();
+        Manager.Dispose();
+    }
+}

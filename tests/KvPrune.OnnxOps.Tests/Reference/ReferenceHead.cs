@@ -1,0 +1,86 @@
+using KvPrune.OnnxOps.Tests.Graphs;
+
+namespace KvPrune.OnnxOps.Tests.Reference;
+
+/// <summary>One KV head of a sequence under a policy, in double precision: sealed rows, then the dense tail.</summary>
+internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy)
+{
+    private const int Tile = 64;
+    private readonly List<(ReferenceRow Key, ReferenceRow Value)> _rows = [];
+    private int _sealed;
+
+    /// <summary>All rows, oldest first, as attention reads them.</summary>
+    public IReadOnlyList<(ReferenceRow Key, ReferenceRow Value)> Rows => _rows;
+
+    /// <summary>A prompt's rows are dense float32 until the segment ends.</summary>
+    public void AddPrompt(double[] key, double[] value) =>
+        _rows.Add((ReferenceRow.Dense(key, KvStorage.Float32), ReferenceRow.Dense(value, KvStorage.Float32)));
+
+    public void AddGenerated(double[] key, double[] value) => _rows.Add(ToTail(key, value));
+
+    /// <summary>Compresses what has left the recent window, by whole tiles; the rest becomes the tail.</summary>
+    /// <param name="observed">
+    /// Rotated queries of the group that score channels; null for generated tokens, which keep every channel.
+    /// </param>
+    public void Seal(IReadOnlyList<double[]>? observed)
+    {
+        var count = Math.Max(0, _rows.Count - _sealed - policy.RecentWindow) / Tile * Tile;
+        int[] all = [.. Enumerable.Range(0, shape.HeadSize)];
+        var channels = observed is null || count == 0 ? all : ThinkChannels(observed, _rows.GetRange(_sealed, count));
+        for (var end = _sealed + count; _sealed < end; _sealed++)
+        {
+            var (key, value) = _rows[_sealed];
+            _rows[_sealed] = (
+                ReferenceRow.Pruned(key.Stored, channels, policy.KeySparsity, policy.KeyStorage),
+                ReferenceRow.Pruned(value.Stored, all, policy.ValueSparsity, policy.ValueStorage));
+        }
+
+        if (observed is null)
+            return;
+        for (var i = _sealed; i < _rows.Count; i++)
+            _rows[i] = ToTail(_rows[i].Key.Stored, _rows[i].Value.Stored);
+    }
+
+    /// <summary>softmax(q·Kᵀ/√D)·V over everything so far.</summary>
+    public double[] Attend(double[] query)
+    {
+        var weights = new double[_rows.Count];
+        var most = double.NegativeInfinity;
+        var scaled = Array.ConvertAll(query, x => x / Math.Sqrt(shape.HeadSize));
+        for (var t = 0; t < weights.Length; t++)
+        {
+            var key = _rows[t].Key.Stored;
+            for (var j = 0; j < key.Length; j++)
+                weights[t] += scaled[j] * key[j];
+            most = Math.Max(most, weights[t]);
+        }
+
+        var total = 0.0;
+        var output = new double[shape.HeadSize];
+        for (var t = 0; t < weights.Length; t++)
+        {
+            var weight = Math.Exp(weights[t] - most);
+            total += weight;
+            var value = _rows[t].Value.Stored;
+            for (var j = 0; j < output.Length; j++)
+                output[j] += weight * value[j];
+        }
+
+        return Array.ConvertAll(output, x => x / total);
+    }
+
+    // ThinK, arXiv 2407.21018: mean squared query times mean squared key, over the keys that will be pruned.
+    private int[] ThinkChannels(IReadOnlyList<double[]> observed, List<(ReferenceRow Key, ReferenceRow Value)> leaving)
+    {
+        var removed = (int)Math.Floor((policy.KeyChannelSparsity * shape.HeadSize) + 1e-4);
+        double Score(int j) =>
+            observed.Average(query => query[j] * query[j]) * leaving.Average(row => row.Key.Stored[j] * row.Key.Stored[j]);
+        return [.. Enumerable.Range(0, shape.HeadSize).OrderBy(Score).Skip(removed).Order()];
+    }
+
+    private (ReferenceRow Key, ReferenceRow Value) ToTail(double[] key, double[] value) =>
+        (ReferenceRow.Dense(key, Tail(policy.KeyStorage)), ReferenceRow.Dense(value, Tail(policy.ValueStorage)));
+
+    private static KvStorage Tail(KvStorage storage) =>
+        storage == KvStorage.Float32 ? KvStorage.Float32 : KvStorage.BFloat16;
+}
