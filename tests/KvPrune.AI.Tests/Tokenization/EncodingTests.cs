@@ -17,7 +17,7 @@ public sealed class EncodingTests
     [Fact]
     public void A_known_prompt_has_its_known_ids()
     {
-        JsonElement reference = TestFiles.ReadJson("tests/KvPrune.AI.Tests/Assets/reference_prompt.json");
+        JsonElement reference = TestFiles.ReadJson("models/tiny-retrieval-llama/reference/reference_logits.json");
         string prompt = reference.GetProperty("prompt").GetString()!;
         int[] expected = [.. reference.GetProperty("input_ids").EnumerateArray().Select(id => id.GetInt32())];
 
