@@ -15,15 +15,22 @@ namespace LongDocumentChat;
 /// <summary>Sets up the chat client and runs what the command line asks for.</summary>
 internal static class Application
 {
+    private const int RedirectedWidth = 200;
     private const int Failed = 1;
     private const int Cancelled = 130;
 
     /// <summary>Returns the exit code.</summary>
     public static async Task<int> RunAsync(ApplicationOptions options, CancellationToken cancellationToken)
     {
+        if (!PruningPolicy.Presets.TryGetValue(options.PolicyName, out var policy))
+        {
+            await Console.Error.WriteLineAsync(
+                $"No pruning policy is called '{options.PolicyName}'. There are: {string.Join(", ", PruningPolicy.Presets.Keys.Order(StringComparer.Ordinal))}.");
+            return Failed;
+        }
+
         try
         {
-            var policy = PruningPolicy.FromName(options.PolicyName);
             var document = await BundledDocument.ReadAsync(options.DocumentFile, cancellationToken);
 
             // All that an application needs: the registration, then IChatClient from the container.
@@ -58,7 +65,7 @@ internal static class Application
         IChatClient client, string document, PruningPolicy policy, ApplicationOptions options, CancellationToken cancellationToken)
     {
         var questions = await BundledDocument.ReadQuestionsAsync(cancellationToken);
-        var view = new ChatView(options.Json ? SilentConsole() : AnsiConsole.Console);
+        var view = new ChatView(options.Json ? SilentConsole() : VisibleConsole());
         var pruned = await Examination.RunAsync(options.PolicyName, new DocumentChat(client, document, policy), questions, view, cancellationToken);
         var dense = await Examination.RunAsync("dense", new DocumentChat(client, document, PruningPolicy.Dense), questions, view, cancellationToken);
         if (options.Json)
@@ -70,12 +77,20 @@ internal static class Application
     private static async Task ChatAsync(
         IChatClient client, string document, PruningPolicy policy, ApplicationOptions options, CancellationToken cancellationToken)
     {
-        var view = new ChatView(AnsiConsole.Console);
+        var view = new ChatView(VisibleConsole());
         var chat = new DocumentChat(client, document, policy);
         var questions = options.Questions.Count > 0 ? options.Questions.ToAsyncEnumerable() : view.ReadQuestionsAsync(cancellationToken);
         await foreach (var question in questions)
             await view.AskAsync(chat, question, cancellationToken);
         view.ShowStatistics(chat);
+    }
+
+    private static IAnsiConsole VisibleConsole()
+    {
+        // A file has no width to break lines at.
+        if (Console.IsOutputRedirected)
+            AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, RedirectedWidth);
+        return AnsiConsole.Console;
     }
 
     private static IAnsiConsole SilentConsole() => AnsiConsole.Create(new AnsiConsoleSettings

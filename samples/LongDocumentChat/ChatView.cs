@@ -9,11 +9,15 @@ namespace LongDocumentChat;
 /// <summary>The conversation on the terminal; plain lines where the output is redirected.</summary>
 internal sealed class ChatView(IAnsiConsole console)
 {
+    private string? _typed;
+
+    private static bool IsAtTerminal => !Console.IsInputRedirected;
+
     /// <summary>Begins one of several conversations.</summary>
     public void ShowTitle(string title)
     {
         console.WriteLine();
-        console.Write(new Rule(Markup.Escape(title)).LeftJustified());
+        console.MarkupLineInterpolated($"[bold underline]{title}[/]");
     }
 
     /// <summary>Asks, shows how far the document is read, then the answer as it comes. Returns the answer.</summary>
@@ -24,13 +28,17 @@ internal sealed class ChatView(IAnsiConsole console)
         await using var answer = chat.AskAsync(question, progress, cancellationToken).GetAsyncEnumerator(cancellationToken);
         var hasText = isDocumentUnread ? await ShowReadingAsync(answer, progress) : await answer.MoveNextAsync();
 
-        console.MarkupLineInterpolated($"[bold]{question}[/]");
+        // What was typed at the terminal stands there already.
+        if (question != _typed)
+            console.MarkupLineInterpolated($"[bold]{question}[/]");
         var text = new StringBuilder();
         while (hasText)
         {
+            // The model's answers begin with a space.
+            var piece = text.Length == 0 ? "  " + answer.Current.TrimStart() : answer.Current;
             // Not through the console's own layout, which would break lines by the width of each piece.
-            console.Profile.Out.Writer.Write(answer.Current);
-            text.Append(answer.Current);
+            console.Profile.Out.Writer.Write(piece);
+            text.Append(piece);
             hasText = await answer.MoveNextAsync();
         }
 
@@ -44,19 +52,18 @@ internal sealed class ChatView(IAnsiConsole console)
     /// <summary>Questions as the user types them, up to the end of the input or an empty line.</summary>
     public async IAsyncEnumerable<string> ReadQuestionsAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var atTerminal = !Console.IsInputRedirected;
-        if (atTerminal)
+        if (IsAtTerminal)
             console.WriteLine("Ask about the document. An empty line ends the conversation.");
         while (true)
         {
-            if (atTerminal)
+            if (IsAtTerminal)
                 console.Write("> ");
             // Reading blocks even in its asynchronous form, so cancellation must not wait for it.
             var line = await Task.Run(Console.In.ReadLine, CancellationToken.None).WaitAsync(cancellationToken);
-            if (line is null || (atTerminal && line.Length == 0))
+            if (line is null || (IsAtTerminal && line.Length == 0))
                 yield break;
             if (!string.IsNullOrWhiteSpace(line))
-                yield return line.Trim();
+                yield return IsAtTerminal ? _typed = line.Trim() : line.Trim();
         }
     }
 

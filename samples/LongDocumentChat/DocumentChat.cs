@@ -36,14 +36,14 @@ internal sealed class DocumentChat(IChatClient client, string document, PruningP
         await foreach (var update in client.GetStreamingResponseAsync([.. _history, message], options, cancellationToken))
         {
             updates.Add(update);
+            // On the last update only.
+            if (update.GetKvPruneStatistics() is { } statistics)
+                _statistics.Add(statistics);
             if (update.Text.Length > 0)
                 yield return update.Text;
         }
 
-        var response = updates.ToChatResponse();
         _history.Add(message);
-        _history.AddRange(response.Messages);
-        if (response.GetKvPruneStatistics() is { } statistics)
-            _statistics.Add(statistics);
+        _history.AddMessages(updates);
     }
 }

@@ -40,7 +40,7 @@ public sealed class HuggingFaceLlamaTests : IDisposable
         Checkpoint.Write(Source, Checkpoint.Shape, seed: 5, dtype);
         Directory.CreateDirectory(_folder["direct"]);
         LlamaGraph.Write(
-            _folder["direct"], Checkpoint.Shape, WeightPrecision.Fp32, new RoundedWeights(Checkpoint.Shape, 5, dtype), null, default);
+            _folder["direct"], Checkpoint.Shape, WeightPrecision.Fp32, new RoundedWeights(5, dtype), null, default);
 
         HuggingFaceLlama.Build(Source, Output);
 
@@ -76,7 +76,7 @@ public sealed class HuggingFaceLlamaTests : IDisposable
 
         Refused("model.layers.0.input_layernorm.weight", "no such tensor");
 
-        var weights = new RandomWeights(Checkpoint.Shape, 1);
+        var weights = new RandomWeights(1);
         var extra = LlamaTensors.All(Checkpoint.Shape).Select(t => (t.Name, t.Shape, weights.Read(t.Name, t.Shape)))
             .Append(("model.layers.0.self_attn.q_proj.bias", [64], new float[64]));
         SafetensorsWriter.Write(Path.Combine(Source, "model.safetensors"), "F32", extra);
@@ -130,11 +130,15 @@ public sealed class HuggingFaceLlamaTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private sealed class RoundedWeights(LlamaShape shape, int seed, string dtype) : IWeightSource
+    private sealed class RoundedWeights(int seed, string dtype) : IWeightSource
     {
-        private readonly RandomWeights _weights = new(shape, seed);
+        private readonly RandomWeights _weights = new(seed);
 
-        public float[] Read(string name, ReadOnlySpan<int> dimensions) =>
-            Array.ConvertAll(_weights.Read(name, dimensions), value => SafetensorsWriter.Round(dtype, value));
+        public void Read(string name, ReadOnlySpan<int> dimensions, Span<float> values)
+        {
+            _weights.Read(name, dimensions, values);
+            foreach (ref var value in values)
+                value = SafetensorsWriter.Round(dtype, value);
+        }
     }
 }

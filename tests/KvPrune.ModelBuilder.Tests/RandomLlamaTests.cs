@@ -22,6 +22,22 @@ public sealed class RandomLlamaTests : IDisposable
         byte[] Read(string folder, string file) => File.ReadAllBytes(Path.Combine(_folder[folder], file));
     }
 
+    // A model that repeats one token would hide a wrong cache from every test that compares greedy tokens.
+    [Theory]
+    [InlineData(4, 4, 64, true)]
+    [InlineData(8, 1, 128, true)]
+    [InlineData(6, 2, 96, false)]
+    public void Greedy_decoding_wanders_through_the_vocabulary(int queryHeads, int kvHeads, int headSize, bool tied)
+    {
+        var shape = LlamaShape.Tiny.WithHeads(queryHeads, kvHeads, headSize) with { TiedEmbeddings = tied };
+        RandomLlama.Build(_folder["model"], shape, seed: 1);
+        using var decoder = new StockDecoder(_folder["model"]);
+
+        var tokens = decoder.Greedy([.. Enumerable.Range(40, 30)], limit: 60);
+
+        Assert.True(tokens.Distinct().Count() > 25, string.Join(" ", tokens));
+    }
+
     [Fact]
     public void Genai_config_names_what_the_model_has()
     {

@@ -77,6 +77,17 @@ public sealed record LlamaShape
             throw new ArgumentException($"{nameof(QueryHeads)} {QueryHeads} is not a multiple of {nameof(KvHeads)} {KvHeads}.");
         if (HeadSize % 2 != 0)
             throw new ArgumentException($"{nameof(HeadSize)} {HeadSize} is odd; rotary positions need pairs.");
+        foreach (var (name, rows, columns) in new[]
+        {
+            (nameof(Vocabulary), Vocabulary, Hidden), (nameof(Intermediate), Intermediate, Hidden),
+            (nameof(QueryHeads), (long)QueryHeads * HeadSize, Hidden), (nameof(ContextLength), ContextLength, HeadSize / 2),
+        })
+        {
+            // A tensor is held in one array.
+            if (rows * columns > Array.MaxLength)
+                throw new ArgumentException($"{name} asks for a tensor of {rows} × {columns} elements; the limit is {Array.MaxLength}.");
+        }
+
         if (!double.IsFinite(RopeTheta) || RopeTheta <= 0)
             throw new ArgumentException($"{nameof(RopeTheta)} is {RopeTheta}; it has to be a positive number.");
         if (!float.IsFinite(NormEpsilon) || NormEpsilon < 0)

@@ -31,7 +31,7 @@ public static class RandomLlama
                 nameof(shape));
         }
 
-        var weights = new RandomWeights(shape, seed);
+        var weights = new RandomWeights(seed);
         OutputFolder.Write(folder, overwrite, temporary =>
         {
             LlamaGraph.Write(temporary, shape, precision, weights, progress, cancellationToken);

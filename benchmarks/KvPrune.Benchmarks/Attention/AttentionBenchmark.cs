@@ -5,10 +5,14 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 {
     private const int WarmUpPairs = 3;
 
+    private readonly RunClock _clock = new(threads);
     private readonly List<double> _flushSeconds = [];
 
     /// <summary>Median speed of the flush: what one thread reads from memory on this machine, bytes a second.</summary>
     public double ReadBandwidth => flush.BufferBytes / Quantiles.Of(_flushSeconds, 0.5);
+
+    /// <summary>What a row's times are.</summary>
+    public string TimeKind => _clock.CountsProcessorTime ? "processor time" : "elapsed time";
 
     /// <summary>Fills the format's cache, checks its output and times it against <paramref name="stock"/>.</summary>
     /// <exception cref="InvalidOperationException">The output is wrong.</exception>
@@ -19,8 +23,8 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 
         var policy = AttentionFormats.Policies[format];
         using var contestant = new PrunedAttention(inputs, policy, threads);
-        stock.Step();
-        contestant.Step();
+        stock.Step(_clock);
+        contestant.Step(_clock);
         AttentionCheck.AgainstRows(format, contestant, inputs);
         if (AttentionCheck.RemovesNothing(policy))
             AttentionCheck.AgainstStock(format, contestant, stock);
@@ -59,7 +63,7 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 
     private TimeSpan Cold(IContestant contestant)
     {
-        _flushSeconds.Add(flush.Run().TotalSeconds);
-        return contestant.Step();
+        _flushSeconds.Add(flush.Run(_clock).TotalSeconds);
+        return contestant.Step(_clock);
     }
 }

@@ -7,15 +7,18 @@ using Microsoft.ML.Tokenizers;
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// A byte-level BPE tokenizer (GPT-2, Llama 3 and Qwen 2 families) read from a tokenizer.json. Safe for concurrent use.
+/// A byte-level BPE tokenizer (GPT-2 and Llama 3 families) read from a tokenizer.json. Safe for concurrent use.
 /// </summary>
 /// <remarks>
 /// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them itself.
 /// </remarks>
 public sealed class HfTokenizer
 {
+    private const int LongPiece = 2000;
+
     private readonly TokenizerFile _file;
     private readonly BpeTokenizer _bpe;
+    private readonly LongPieceEncoder _longPieces;
     private readonly TokenBytes _tokens;
     private readonly AddedTokenScanner _scanner;
 
@@ -25,6 +28,7 @@ public sealed class HfTokenizer
         // Without a pre-tokenizer: given one, the class takes time quadratic in the length of the text, and merges wrongly
         // after the first characters outside ASCII.
         _bpe = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
+        _longPieces = new LongPieceEncoder(file);
         _tokens = new TokenBytes(file.Vocabulary, file.AddedTokens);
         _scanner = new AddedTokenScanner(file.AddedTokens);
         VocabularySize = _tokens.HighestId + 1;
@@ -102,9 +106,6 @@ public sealed class HfTokenizer
             return;
 
         string wellFormed = WellFormed(text);
-        if (_file.ComposesCharacters)
-            wellFormed = wellFormed.Normalize(NormalizationForm.FormC);
-
         var pieces = new List<(int Start, int Length)>(text.Length / 4);
         PieceSplitter.Split(wellFormed, _file.SplitPattern, pieces);
         foreach ((int start, int length) in pieces)
@@ -112,6 +113,8 @@ public sealed class HfTokenizer
             ReadOnlySpan<char> piece = wellFormed.AsSpan(start, length);
             if (_file.WholePiecesFirst && TryFindWholePiece(piece, out int id))
                 ids.Add(id);
+            else if (length > LongPiece)
+                _longPieces.Encode(piece, ids);
             else
                 ids.AddRange(_bpe.EncodeToIds(piece, considerPreTokenization: false, considerNormalization: false));
         }

@@ -39,6 +39,8 @@ internal sealed class TokenizerFileReader
         RequireKind(root, JsonValueKind.Object, "the top level");
         JsonElement model = Require(root, "model", JsonValueKind.Object, "");
         RequireBpe(model);
+        if (TryGet(root, "normalizer", out JsonElement normalizer))
+            throw Fail("normalizer", $"changing text before it is split is not supported: {Shorten(normalizer)}.");
 
         List<AddedToken> addedTokens = ReadAddedTokens(root);
         Dictionary<string, int> vocabulary = ReadVocabulary(model, addedTokens);
@@ -49,7 +51,6 @@ internal sealed class TokenizerFileReader
             Merges = ReadMerges(model, vocabulary),
             SplitPattern = ReadSplitPattern(root),
             WholePiecesFirst = IsTrue(model, "ignore_merges", "model"),
-            ComposesCharacters = ReadNormalizer(root),
         };
     }
 
@@ -164,15 +165,6 @@ internal sealed class TokenizerFileReader
         return merges;
     }
 
-    private bool ReadNormalizer(JsonElement root)
-    {
-        if (!TryGet(root, "normalizer", out JsonElement normalizer))
-            return false;
-        if (normalizer.ValueKind == JsonValueKind.Object && TypeOf(normalizer) == "NFC")
-            return true;
-        throw Fail("normalizer", $"only NFC or none is supported, not {Shorten(normalizer)}.");
-    }
-
     private Regex ReadSplitPattern(JsonElement root)
     {
         RequireByteLevelDecoder(root);
@@ -219,7 +211,7 @@ internal sealed class TokenizerFileReader
         if ((behavior, IsTrue(step, "invert", entry)) is not (("Isolated", false) or ("Removed", true)))
             throw Fail(entry + ".behavior", $"only Isolated, or Removed with invert, is supported, not {behavior}.");
         return SplitPattern.Find(regex)
-            ?? throw Fail(entry + ".pattern.Regex", $"only the patterns of GPT-2, Llama 3 and Qwen 2 are supported, not {regex}");
+            ?? throw Fail(entry + ".pattern.Regex", $"only the patterns of GPT-2 and Llama 3 are supported, not {regex}");
     }
 
     private void RequireByteLevelDecoder(JsonElement root)

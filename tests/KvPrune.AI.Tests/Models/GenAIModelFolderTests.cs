@@ -73,6 +73,10 @@ public sealed class GenAIModelFolderTests : IDisposable
     [InlineData("model.vocab_size", "4000", "model.vocab_size")]
     public void A_graph_that_disagrees_is_refused(string path, string json, string entry)
     {
+        // ONNX Runtime follows no link out of the model's folder.
+        string weights = Path.Combine(_folder, "model.onnx.data");
+        File.Delete(weights);
+        File.Copy(Path.Combine(BundledModel.Folder, "model.onnx.data"), weights);
         Edit(config => Set(config, path, json));
         AssertRefused(LoadDecoder, ConfigPath, entry);
     }
@@ -146,7 +150,7 @@ public sealed class GenAIModelFolderTests : IDisposable
     private static void AssertRefused(Action load, string file, string? entry)
     {
         var error = Assert.Throws<ModelFolderException>(load);
-        Assert.Equal((file, entry), (error.File, error.Entry));
+        Assert.True((file, entry) == (error.File, error.Entry), error.Message);
         Assert.Contains(file, error.Message, StringComparison.Ordinal);
         if (entry is not null) Assert.Contains(entry, error.Message, StringComparison.Ordinal);
     }

@@ -46,7 +46,7 @@ internal static class Checkpoint
         Directory.CreateDirectory(folder);
         WriteConfig(folder, Config(shape));
         ByteTokenizerFiles.Write(folder, shape.Vocabulary, shape.ContextLength);
-        var weights = new RandomWeights(shape, seed);
+        var weights = new RandomWeights(seed);
         var tensors = LlamaTensors.All(shape).Select(t => (t.Name, t.Shape, weights.Read(t.Name, t.Shape)));
         SafetensorsWriter.Write(
             Path.Combine(folder, "model.safetensors"),

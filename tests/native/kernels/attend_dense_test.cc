@@ -84,6 +84,7 @@ TEST_P(AttendDenseTest, AgreesWithTheOracleForEveryRowCount) {
       for (Storage value : storages) {
         for (int count : {1, 31, 32, 33, 63, 64, 65, 95, 96, 97}) {
           for (int query_rows : {1, 2, 4, 7, 8}) {
+            if (head_size > 64 && (count + query_rows) % 3 != 0) continue;
             ExpectOracle(head_size, key, value, std::vector<int64_t>(query_rows, count),
                          Tolerance(key, value, GetParam()), &random);
           }

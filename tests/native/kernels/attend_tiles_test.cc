@@ -59,15 +59,19 @@ void ExpectOracle(const TileData& data, int tile_count, int query_rows, double t
 
 TEST_P(AttendTilesTest, AgreesWithTheOracleForEveryFormat) {
   std::mt19937 random(11);
+  const int query_rows[] = {1, 2, 4, 7, 8};
   for (int head_size : {64, 96, 128}) {
     int next = 0;
     for (const TileCase& tile_case : TileCases(head_size)) {
-      const int tile_count = 1 + next++ % 3;
+      const int tile_count = 1 + next % 3;
       const TileData data(tile_case, tile_count, &random);
-      for (int query_rows : {1, 2, 4, 7, 8}) {
-        ExpectOracle(data, tile_count, query_rows, Tolerance(tile_case, GetParam()), &random);
+      // Every row count with the smallest heads, each in turn with the others.
+      for (int i = 0; i < 5; ++i) {
+        if (head_size > 64 && i != next % 5) continue;
+        ExpectOracle(data, tile_count, query_rows[i], Tolerance(tile_case, GetParam()), &random);
       }
       if (HasFailure()) return;
+      ++next;
     }
   }
 }

@@ -27,10 +27,10 @@ internal sealed class CheckpointWeights : IWeightSource, IDisposable
         }
     }
 
-    public float[] Read(string name, ReadOnlySpan<int> shape)
+    public void Read(string name, ReadOnlySpan<int> shape, Span<float> values)
     {
         CheckShape(name, shape);
-        return _file.ReadFloats(name);
+        _file.ReadFloats(name, values);
     }
 
     public void Dispose() => _file.Dispose();

@@ -62,9 +62,9 @@ internal sealed class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary>Reads a tensor as fp32 (from F32, F16 or BF16).</summary>
-    /// <exception cref="ModelSourceException">The tensor is missing or has another type.</exception>
-    public float[] ReadFloats(string name)
+    /// <summary>Reads a whole tensor as fp32 (from F32, F16 or BF16).</summary>
+    /// <exception cref="ModelSourceException">The tensor is missing, has another type or another number of elements.</exception>
+    public void ReadFloats(string name, Span<float> values)
     {
         if (!_entries.TryGetValue(name, out var entry))
             throw new ModelSourceException(Path, name, "the file holds no such tensor.");
@@ -72,19 +72,16 @@ internal sealed class SafetensorsFile : IDisposable
             throw new ModelSourceException(Path, name, $"the type {entry.DType} is not one of F32, F16 and BF16.");
 
         var size = SafetensorsEntry.SizeOf(entry.DType);
-        if (entry.Length / size > Array.MaxLength)
-            throw new ModelSourceException(Path, name, $"{entry.Length / size} elements are more than one array holds.");
-        var values = new float[entry.Length / size];
+        if (entry.Length / size != values.Length)
+            throw new ModelSourceException(Path, name, $"the tensor has {entry.Length / size} elements, not {values.Length}.");
         var block = new byte[Math.Min(BlockBytes, Math.Max(entry.Length, 1))];
         for (long done = 0; done < entry.Length;)
         {
             var bytes = block.AsSpan(0, (int)Math.Min(block.Length, entry.Length - done));
             ReadExactly(_handle, bytes, _dataStart + entry.Begin + done, Path, name);
-            Widen(entry.DType, bytes, values.AsSpan((int)(done / size), bytes.Length / size));
+            Widen(entry.DType, bytes, values.Slice((int)(done / size), bytes.Length / size));
             done += bytes.Length;
         }
-
-        return values;
     }
 
     public void Dispose() => _handle.Dispose();

@@ -21,6 +21,7 @@ internal sealed class LlamaGraph
     private readonly IProgress<BuildProgress>? _progress;
     private readonly CancellationToken _cancellation;
     private readonly long _totalWeights;
+    private readonly float[] _buffer;
     private long _writtenWeights;
 
     private LlamaGraph(
@@ -32,7 +33,10 @@ internal sealed class LlamaGraph
         CancellationToken cancellation)
     {
         (_shape, _precision, _weights, _data, _progress, _cancellation) = (shape, precision, weights, data, progress, cancellation);
-        _totalWeights = LlamaTensors.All(shape).Sum(t => t.Shape.Aggregate(1L, (product, dimension) => product * dimension));
+        var sizes = LlamaTensors.All(shape).Select(t => t.Shape.Aggregate(1L, (product, dimension) => product * dimension)).ToList();
+        _totalWeights = sizes.Sum();
+        // One buffer for all: an array per tensor would wait for a garbage collection that is in no hurry.
+        _buffer = new float[sizes.Max()];
     }
 
     /// <summary>Writes model.onnx and model.onnx.data into the folder.</summary>
@@ -283,10 +287,15 @@ internal sealed class LlamaGraph
     private void StoreTransposed(string tensor, string name, int rows, int columns) =>
         _graph.Initializer(_data.AppendTransposed(name, Read(tensor, rows, columns), rows, columns));
 
-    private float[] Read(string tensor, params ReadOnlySpan<int> shape)
+    // Valid until the next tensor is read.
+    private ReadOnlySpan<float> Read(string tensor, params ReadOnlySpan<int> shape)
     {
         _cancellation.ThrowIfCancellationRequested();
-        var values = _weights.Read(tensor, shape);
+        var length = 1;
+        foreach (var dimension in shape)
+            length *= dimension;
+        var values = _buffer.AsSpan(0, length);
+        _weights.Read(tensor, shape, values);
         _writtenWeights += values.Length;
         _progress?.Report(new BuildProgress(tensor, Math.Min(_writtenWeights, _totalWeights), _totalWeights));
         return values;

@@ -1,7 +1,7 @@
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>The variable <c>loop</c>.</summary>
-internal sealed class LoopState(IReadOnlyList<object?> items, int depth)
+internal sealed class LoopState(IReadOnlyList<object?> items)
 {
     public int Index { get; set; }
 
@@ -14,8 +14,9 @@ internal sealed class LoopState(IReadOnlyList<object?> items, int depth)
         "first" => Index == 0,
         "last" => Index == items.Count - 1,
         "length" => (long)items.Count,
-        "depth" => (long)depth,
-        "depth0" => depth - 1L,
+        // Depth counts recursive loops, which are not supported, not loops within each other.
+        "depth" => 1L,
+        "depth0" => 0L,
         "previtem" => Index > 0 ? items[Index - 1] : new Undefined("loop.previtem"),
         "nextitem" => Index < items.Count - 1 ? items[Index + 1] : new Undefined("loop.nextitem"),
         _ => new Undefined("loop." + attribute),

@@ -5,7 +5,6 @@ internal sealed class StatementEvaluator
 {
     private readonly RenderBudget _budget;
     private readonly ExpressionEvaluator _expressions;
-    private int _loopDepth;
 
     private StatementEvaluator(TemplateSource source, RenderBudget budget)
     {
@@ -101,7 +100,7 @@ internal sealed class StatementEvaluator
             return;
         }
 
-        var state = new LoopState(items, ++_loopDepth);
+        var state = new LoopState(items);
         for (int i = 0; i < items.Count; i++)
         {
             state.Index = i;
@@ -110,8 +109,6 @@ internal sealed class StatementEvaluator
             inner.Set(loop.Variable, items[i]);
             Run(loop.Body, inner, output);
         }
-
-        _loopDepth--;
     }
 
     private IReadOnlyList<object?> Items(object? value) => value switch

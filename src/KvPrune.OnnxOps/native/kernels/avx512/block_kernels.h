@@ -17,6 +17,16 @@ inline __m512 BroadcastFloat(uint32_t word) {
   return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(word)));
 }
 
+// Dense sections are read this far ahead, over the page's end where processors stop by themselves. (Expanded
+// bitmap blocks come from the cache and do not mind.)
+constexpr int kPrefetchBytes = 4096;
+
+// Always inline: gcc takes a function that only prefetches for one without effects, and drops the calls.
+inline __attribute__((always_inline)) void PrefetchGroup(const uint8_t* vectors) {
+  _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes + 64), _MM_HINT_T0);
+}
+
 // Accumulate adds `groups` vectors of reduction steps to the sums [row][half] of query rows
 // [first_row, first_row + R).
 struct Float32Steps {
@@ -27,8 +37,9 @@ struct Float32Steps {
                                                                const Coefficients& by, int first_row,
                                                                __m512 (&sums)[R][2]) {
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      const __m512 left = _mm512_loadu_ps(vectors);
-      const __m512 right = _mm512_loadu_ps(vectors + 64);
+      PrefetchGroup(vectors);
+      const __m512 left = _mm512_castsi512_ps(LoadOnce(vectors));
+      const __m512 right = _mm512_castsi512_ps(LoadOnce(vectors + 64));
 #pragma GCC unroll 8
       for (int row = 0; row < R; ++row) {
         const __m512 factor = BroadcastFloat(by.words[first_row + row][group]);
@@ -48,8 +59,9 @@ struct BFloat16Steps {
                                                                const Coefficients& by, int first_row,
                                                                __m512 (&sums)[R][2]) {
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      const __m512bh left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(vectors));
-      const __m512bh right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(vectors + 64));
+      PrefetchGroup(vectors);
+      const __m512bh left = reinterpret_cast<__m512bh>(LoadOnce(vectors));
+      const __m512bh right = reinterpret_cast<__m512bh>(LoadOnce(vectors + 64));
 #pragma GCC unroll 8
       for (int row = 0; row < R; ++row) {
         const __m512bh factors =
@@ -72,8 +84,9 @@ struct BFloat16Steps {
                                                                __m512 (&sums)[R][2]) {
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      const __m512i left = _mm512_loadu_si512(vectors);
-      const __m512i right = _mm512_loadu_si512(vectors + 64);
+      PrefetchGroup(vectors);
+      const __m512i left = LoadOnce(vectors);
+      const __m512i right = LoadOnce(vectors + 64);
       const __m512 even_left = _mm512_castsi512_ps(_mm512_slli_epi32(left, 16));
       const __m512 even_right = _mm512_castsi512_ps(_mm512_slli_epi32(right, 16));
       const __m512 odd_left = _mm512_castsi512_ps(_mm512_and_si512(left, upper));
@@ -138,6 +151,12 @@ struct FloatBlocks {
 using Float32Blocks = FloatBlocks<Float32Steps>;
 using BFloat16Blocks = FloatBlocks<BFloat16Steps>;
 
+// sums += four products of unsigned and signed bytes per word. As assembly because gcc 12 copies the sums
+// back and forth around the intrinsic.
+inline void DotBytes(__m512i& sums, __m512i unsigned_bytes, __m512i signed_bytes) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(unsigned_bytes), "v"(signed_bytes));
+}
+
 // Integer dot products, four steps to a word.
 struct Int8Blocks {
   static constexpr int kRowsPerPass = 4;  // queries take two accumulators per half
@@ -152,17 +171,18 @@ struct Int8Blocks {
       high[row][0] = high[row][1] = low[row][0] = low[row][1] = _mm512_setzero_si512();
     const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
     for (int group = 0; group < section.reduction / 4; ++group, vectors += 128) {
+      PrefetchGroup(vectors);
       // The instruction multiplies unsigned by signed bytes: keys go in as key + 128.
-      const __m512i left = _mm512_xor_si512(_mm512_loadu_si512(vectors), sign);
-      const __m512i right = _mm512_xor_si512(_mm512_loadu_si512(vectors + 64), sign);
+      const __m512i left = _mm512_xor_si512(LoadOnce(vectors), sign);
+      const __m512i right = _mm512_xor_si512(LoadOnce(vectors + 64), sign);
 #pragma GCC unroll 4
       for (int row = 0; row < R; ++row) {
         const __m512i upper = _mm512_set1_epi32(static_cast<int>(queries.words[first_row + row][group]));
         const __m512i lower = _mm512_set1_epi32(static_cast<int>(queries.low_words[first_row + row][group]));
-        high[row][0] = _mm512_dpbusd_epi32(high[row][0], left, upper);
-        high[row][1] = _mm512_dpbusd_epi32(high[row][1], right, upper);
-        low[row][0] = _mm512_dpbusd_epi32(low[row][0], left, lower);
-        low[row][1] = _mm512_dpbusd_epi32(low[row][1], right, lower);
+        DotBytes(high[row][0], left, upper);
+        DotBytes(high[row][1], right, upper);
+        DotBytes(low[row][0], left, lower);
+        DotBytes(low[row][1], right, lower);
       }
     }
     const uint8_t* scales = tile + section.scale_offset + 2 * first_token;
@@ -188,13 +208,14 @@ struct Int8Blocks {
 #pragma GCC unroll 4
     for (int row = 0; row < R; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_si512();
     for (int group = 0; group < kTileTokens / 4; ++group, vectors += 128) {
-      const __m512i left = _mm512_loadu_si512(vectors);
-      const __m512i right = _mm512_loadu_si512(vectors + 64);
+      PrefetchGroup(vectors);
+      const __m512i left = LoadOnce(vectors);
+      const __m512i right = LoadOnce(vectors + 64);
 #pragma GCC unroll 4
       for (int row = 0; row < R; ++row) {
         const __m512i factors = _mm512_set1_epi32(static_cast<int>(weights.words[first_row + row][group]));
-        sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], factors, left);
-        sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], factors, right);
+        DotBytes(sums[row][0], factors, left);
+        DotBytes(sums[row][1], factors, right);
       }
     }
 #pragma GCC unroll 4

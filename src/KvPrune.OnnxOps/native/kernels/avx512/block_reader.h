@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/avx512/vector_math.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
@@ -45,13 +46,6 @@ class BlockReader {
   }
 
  private:
-  // The load must end before the expansion: gcc would otherwise fold it into the memory form, which is slow.
-  static __m512i Load(const uint8_t* from) {
-    __m512i vector = _mm512_loadu_si512(from);
-    __asm__("" : "+v"(vector));
-    return vector;
-  }
-
   template <int kElementBytes>
   void Expand(int groups) {
     const uint8_t* masks = masks_;
@@ -59,7 +53,7 @@ class BlockReader {
     uint8_t* out = scratch_;
     for (int i = 0; i < 2 * groups; ++i, out += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(values + stride_), _MM_HINT_T0);
-      const __m512i packed = Load(values);
+      const __m512i packed = LoadOnce(values);
       __m512i vector;
       if constexpr (kElementBytes == 4) {
         uint16_t mask;

@@ -7,7 +7,7 @@
 
 #include "kernels/tile_format.h"
 
-// Up to 64 row-major rows rearranged as the sections of a dense tile; missing rows become zeros.
+// Up to 64 row-major rows rearranged as the vectors of a dense section; missing rows become zeros.
 namespace kvprune {
 namespace {
 
@@ -63,7 +63,7 @@ inline void TransposeKeys(const uint8_t* rows, int row_count, int words, uint8_t
       Transpose16(square);
       const int columns = words - word < 16 ? words - word : 16;
       for (int i = 0; i < columns; ++i)
-        _mm512_store_si512(out + static_cast<size_t>(word + i) * 128, square[i]);
+        _mm512_storeu_si512(out + static_cast<size_t>(word + i) * 128, square[i]);
     }
   }
 }
@@ -75,8 +75,8 @@ inline void BlockFloatValues(const uint8_t* rows, int row_count, int head_size, 
     for (int token = 0; token < kTileTokens; ++token, section += 128) {
       const uint8_t* from = rows + (static_cast<size_t>(token) * head_size + channel) * 4;
       const bool present = token < row_count;
-      _mm512_store_ps(section, present ? _mm512_maskz_loadu_ps(left, from) : _mm512_setzero_ps());
-      _mm512_store_ps(section + 64, present ? _mm512_maskz_loadu_ps(right, from + 64) : _mm512_setzero_ps());
+      _mm512_storeu_ps(section, present ? _mm512_maskz_loadu_ps(left, from) : _mm512_setzero_ps());
+      _mm512_storeu_ps(section + 64, present ? _mm512_maskz_loadu_ps(right, from + 64) : _mm512_setzero_ps());
     }
   }
 }
@@ -97,8 +97,28 @@ inline void BlockBFloat16Values(const uint8_t* rows, int row_count, int head_siz
       const __m512i odd_left = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(odd)), 16);
       const __m512i odd_right =
           _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(odd, 1)), 16);
-      _mm512_store_si512(section, _mm512_or_si512(even_left, odd_left));
-      _mm512_store_si512(section + 64, _mm512_or_si512(even_right, odd_right));
+      _mm512_storeu_si512(section, _mm512_or_si512(even_left, odd_left));
+      _mm512_storeu_si512(section + 64, _mm512_or_si512(even_right, odd_right));
+    }
+  }
+}
+
+// V section of int8 rows: tokens 4t to 4t + 3 share a lane's word. Always 64 rows.
+inline void BlockInt8Values(const uint8_t* rows, int head_size, uint8_t* section) {
+  for (int channel = 0; channel < head_size; channel += kBlockLanes) {
+    const __mmask16 masks[2] = {FirstLanes(head_size - channel), FirstLanes(head_size - channel - 16)};
+    for (int token = 0; token < kTileTokens; token += 4) {
+      for (int half = 0; half < 2; ++half, section += 64) {
+        const uint8_t* from = rows + static_cast<size_t>(token) * head_size + channel + 16 * half;
+        __m512i words = _mm512_setzero_si512();
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const __m512i bytes = _mm512_cvtepu8_epi32(
+              _mm_maskz_loadu_epi8(masks[half], from + static_cast<size_t>(i) * head_size));
+          words = _mm512_or_si512(words, _mm512_slli_epi32(bytes, 8 * i));
+        }
+        _mm512_storeu_si512(section, words);
+      }
     }
   }
 }

@@ -27,6 +27,14 @@ inline __m512 Exp(__m512 x) {
   return _mm512_scalef_ps(power, whole);
 }
 
+// A load that stays one: gcc folds loads into every instruction that uses them, and so repeats them per query
+// row, or takes the slow memory form of expansions.
+inline __m512i LoadOnce(const uint8_t* from) {
+  __m512i vector = _mm512_loadu_si512(from);
+  __asm__("" : "+v"(vector));
+  return vector;
+}
+
 // 16 bfloat16 values as floats.
 inline __m512 WidenBFloat16(const uint8_t* from) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
