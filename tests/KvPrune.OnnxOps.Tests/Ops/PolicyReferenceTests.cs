@@ -67,10 +67,9 @@ public sealed class PolicyReferenceTests : IDisposable
         var sequences = Kernels.ToDictionary(kernels => kernels, _ => model.Manager.CreateSequence(policy));
         var rows = TokenRows.Random(shape, prompt + (2 * generated) + second, seed);
         var done = 0;
-        foreach (var (count, isPrompt) in new[] { (prompt, true), (generated, false), (second, true), (second == 0 ? 0 : generated, false) })
+        var phases = new[] { (prompt, true), (generated, false), (second, true), (generated, false) };
+        foreach (var (count, isPrompt) in second == 0 ? phases[..2] : phases)
         {
-            if (count == 0)
-                break;
             var part = rows[done..(done + count)];
             done += count;
             var expected = isPrompt ? reference.Prompt(part) : reference.Decode(part);
@@ -115,13 +114,15 @@ public sealed class PolicyReferenceTests : IDisposable
         }
     }
 
-    private static void CompareRows(ReferenceSequence reference, PrunedAttentionModel model, KvSequence sequence, string what)
+    private static void CompareRows(
+        ReferenceSequence reference, PrunedAttentionModel model, KvSequence sequence, string what)
     {
         for (var head = 0; head < model.Shape.KvHeads; head++)
         {
+            var rows = reference.Heads[head].Rows;
             var (keys, values) = model.ReadRows(sequence, head);
-            CompareHalf([.. reference.Heads[head].Rows.Select(row => row.Key)], keys, model.Shape, $"{what}, K of head {head}");
-            CompareHalf([.. reference.Heads[head].Rows.Select(row => row.Value)], values, model.Shape, $"{what}, V of head {head}");
+            CompareHalf([.. rows.Select(row => row.Key)], keys, model.Shape, $"{what}, K of head {head}");
+            CompareHalf([.. rows.Select(row => row.Value)], values, model.Shape, $"{what}, V of head {head}");
         }
     }
 
@@ -133,8 +134,9 @@ public sealed class PolicyReferenceTests : IDisposable
         var moved = 0;
         for (var i = 0; i < actual.Length; i++)
         {
-            var row = expected[i / shape.HeadSize];
-            var (stored, source) = (row.Stored[i % shape.HeadSize], row.Source[i % shape.HeadSize]);
+            var (token, channel) = (i / shape.HeadSize, i % shape.HeadSize);
+            var row = expected[token];
+            var (stored, source) = (row.Stored[channel], row.Source[channel]);
             if (Math.Abs(actual[i] - stored) <= 1e-6 * row.Largest)
                 continue;
             moved++;
@@ -142,7 +144,7 @@ public sealed class PolicyReferenceTests : IDisposable
             var near = kept
                 ? Math.Abs(actual[i] - stored) <= row.Step(source) * 1.001
                 : Math.Abs(Math.Abs(source) - row.Threshold) <= (row.Step(source) * 1.001) + (row.Largest * 1e-6);
-            Assert.True(near, $"{what}: row {i / shape.HeadSize}, channel {i % shape.HeadSize}: {actual[i]} in place of {stored} (of {source})");
+            Assert.True(near, $"{what}: row {token}, channel {channel}: {actual[i]} in place of {stored} (of {source})");
         }
 
         Assert.True(moved <= (shape.Rotary ? actual.Length / 100 : actual.Length / 10000), $"{what}: {moved} entries moved");
