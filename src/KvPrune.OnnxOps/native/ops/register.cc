@@ -21,5 +21,7 @@ extern "C" KVP_API OrtStatus* RegisterCustomOps(OrtSessionOptions* options, cons
         options, const_cast<OrtCustomOpDomain*>(static_cast<const OrtCustomOpDomain*>(domain)));
   } catch (const std::exception& error) {
     return api->CreateStatus(ORT_FAIL, error.what());
+  } catch (...) {
+    return api->CreateStatus(ORT_FAIL, "registering KvPrune's operator failed unexpectedly");
   }
 }
