@@ -58,6 +58,24 @@ public sealed class SequenceContinuationTests : IDisposable
         Assert.Equal(expected, _model.Decode(third, rows[150..270]));
     }
 
+    [Fact]
+    public void A_fork_keeps_its_checkpoints_when_its_source_goes_elsewhere()
+    {
+        var rows = TokenRows.Random(Shape, 260, seed: 9);
+        using var source = Create("compact");
+        _model.Prompt(source, rows[..140]);
+        _model.Decode(source, rows[140..150]);
+        source.Checkpoint();
+        using var fork = source.Fork();
+        var expected = _model.Decode(fork, rows[150..250]);
+
+        source.Rewind(145);
+        _model.Decode(source, rows[250..260]);
+
+        fork.Rewind(150); // rows were sealed since, so the tail comes from the checkpoint
+        Assert.Equal(expected, _model.Decode(fork, rows[150..250]));
+    }
+
     [Theory]
     [MemberData(nameof(Policies))]
     public void Rewinding_to_a_checkpoint_and_inside_the_tail_is_exact(string policy)
