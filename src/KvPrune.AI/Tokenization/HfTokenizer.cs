@@ -10,7 +10,8 @@ namespace KvPrune.AI.Tokenization;
 /// A byte-level BPE tokenizer (GPT-2 and Llama 3 families) read from a tokenizer.json. Safe for concurrent use.
 /// </summary>
 /// <remarks>
-/// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them itself.
+/// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them
+/// itself.
 /// </remarks>
 public sealed class HfTokenizer
 {
@@ -25,8 +26,7 @@ public sealed class HfTokenizer
     private HfTokenizer(TokenizerFile file)
     {
         _file = file;
-        // Without a pre-tokenizer: given one, the class takes time quadratic in the length of the text, and merges wrongly
-        // after the first characters outside ASCII.
+        // Without a pre-tokenizer: PieceSplitter cuts the text, because the library's matches UTF-16 code units only.
         _bpe = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
         _longPieces = new LongPieceEncoder(file);
         _tokens = new TokenBytes(file.Vocabulary, file.AddedTokens);
@@ -64,8 +64,9 @@ public sealed class HfTokenizer
     }
 
     /// <summary>
-    /// Encodes a prompt: special tokens are recognised only where the template itself wrote every character, and the text
-    /// between two of them is encoded as one, so that merges do not depend on where message contents begin and end.
+    /// Encodes a prompt: special tokens are recognised only where the template itself wrote every character, and the
+    /// text between two of them is encoded as one, so that merges do not depend on where message contents begin and
+    /// end.
     /// </summary>
     /// <exception cref="ArgumentException">A span that lies outside the text.</exception>
     public int[] Encode(RenderedPrompt prompt)

@@ -3,8 +3,8 @@ using System.Text;
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// Byte-pair encoding of one long piece, in time n log n: the library's takes n² (half a minute for 300,000 letters in a row),
-/// so that a single message could keep a server busy.
+/// Byte-pair encoding of one long piece, in time n log n: the library's takes n² (half a minute for 300,000 letters in
+/// a row), so that a single message could keep a server busy.
 /// </summary>
 internal sealed class LongPieceEncoder
 {
@@ -36,8 +36,13 @@ internal sealed class LongPieceEncoder
         while (queue.TryDequeue(out (int Left, int Right, int LeftId, int RightId) pair, out _))
         {
             // An earlier merge may have taken one of the two, which then has another id or none.
-            if (parts.Id[pair.Left] != pair.LeftId || parts.Id[pair.Right] != pair.RightId || parts.Next[pair.Left] != pair.Right)
+            if (parts.Id[pair.Left] != pair.LeftId
+                || parts.Id[pair.Right] != pair.RightId
+                || parts.Next[pair.Left] != pair.Right)
+            {
                 continue;
+            }
+
             parts.Merge(pair.Left, pair.Right, _merges[(pair.LeftId, pair.RightId)].Id);
             if (parts.Previous[pair.Left] >= 0)
                 Offer(queue, parts, parts.Previous[pair.Left], pair.Left);
@@ -50,7 +55,10 @@ internal sealed class LongPieceEncoder
     }
 
     private void Offer(
-        PriorityQueue<(int Left, int Right, int LeftId, int RightId), (int Rank, int Position)> queue, Parts parts, int left, int right)
+        PriorityQueue<(int Left, int Right, int LeftId, int RightId), (int Rank, int Position)> queue,
+        Parts parts,
+        int left,
+        int right)
     {
         if (_merges.TryGetValue((parts.Id[left], parts.Id[right]), out (int Rank, int Id) merge))
             queue.Enqueue((left, right, parts.Id[left], parts.Id[right]), (merge.Rank, left));

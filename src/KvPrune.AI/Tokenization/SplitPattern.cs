@@ -4,8 +4,8 @@ namespace KvPrune.AI.Tokenization;
 
 /// <summary>
 /// The regular expressions that cut text into the pieces BPE merges within. Only these are accepted: each covers every
-/// character, and .NET reads it as the regex engine of Hugging Face tokenizers does, which is not so for patterns in general
-/// (anchors, possessive quantifiers, POSIX classes).
+/// character, and .NET reads it as the regex engine of Hugging Face tokenizers does, which is not so for patterns in
+/// general (anchors, possessive quantifiers, POSIX classes).
 /// </summary>
 internal static partial class SplitPattern
 {
@@ -22,7 +22,9 @@ internal static partial class SplitPattern
     [GeneratedRegex(Llama3Pattern, RegexOptions.CultureInvariant)]
     private static partial Regex Llama3 { get; }
 
-    /// <summary>The compiled form of a pattern of the pre-tokenizer "Split"; null when it is none of the known ones.</summary>
+    /// <summary>
+    /// The compiled form of a pattern of the pre-tokenizer "Split"; null when it is none of the known ones.
+    /// </summary>
     public static Regex? Find(string pattern) => pattern switch
     {
         Gpt2Pattern => Gpt2,

@@ -30,7 +30,8 @@ internal sealed class TokenizerFileReader
         catch (InvalidOperationException exception)
         {
             // JsonElement reports escapes of unpaired surrogates this way, and only when the string is read.
-            throw new TokenizerFormatException(path, "", "a string in it is not valid Unicode. " + exception.Message, exception);
+            throw new TokenizerFormatException(
+                path, "", "a string in it is not valid Unicode. " + exception.Message, exception);
         }
     }
 
@@ -93,7 +94,11 @@ internal sealed class TokenizerFileReader
                 throw Fail(entry + ".single_word", $"matching '{content}' at word borders only is not supported.");
 
             tokens.Add(new AddedToken(
-                content, id, IsTrue(item, "lstrip", entry), IsTrue(item, "rstrip", entry), IsTrue(item, "special", entry)));
+                content,
+                id,
+                TakesSpaceBefore: IsTrue(item, "lstrip", entry),
+                TakesSpaceAfter: IsTrue(item, "rstrip", entry),
+                IsSpecial: IsTrue(item, "special", entry)));
         }
 
         return tokens;
@@ -127,8 +132,9 @@ internal sealed class TokenizerFileReader
 
         for (int value = 0; value < 256; value++)
         {
-            if (!vocabulary.ContainsKey(ByteAlphabet.ToChar((byte)value).ToString()))
-                throw Fail("model.vocab", $"the byte 0x{value:X2} ('{ByteAlphabet.ToChar((byte)value)}') has no token.");
+            char standIn = ByteAlphabet.ToChar((byte)value);
+            if (!vocabulary.ContainsKey(standIn.ToString()))
+                throw Fail("model.vocab", $"the byte 0x{value:X2} ('{standIn}') has no token.");
         }
 
         return vocabulary;
@@ -172,7 +178,11 @@ internal sealed class TokenizerFileReader
         if (TypeOf(preTokenizer) == "ByteLevel")
             return ReadByteLevel(preTokenizer, "pre_tokenizer", splits: true);
         if (TypeOf(preTokenizer) != "Sequence")
-            throw Fail("pre_tokenizer.type", $"only ByteLevel, alone or after one Split, is supported, not {TypeOf(preTokenizer)}.");
+        {
+            throw Fail(
+                "pre_tokenizer.type",
+                $"only ByteLevel, alone or after one Split, is supported, not {TypeOf(preTokenizer)}.");
+        }
 
         JsonElement list = Require(preTokenizer, "pretokenizers", JsonValueKind.Array, "pre_tokenizer");
         const string entry = "pre_tokenizer.pretokenizers";
@@ -211,7 +221,8 @@ internal sealed class TokenizerFileReader
         if ((behavior, IsTrue(step, "invert", entry)) is not (("Isolated", false) or ("Removed", true)))
             throw Fail(entry + ".behavior", $"only Isolated, or Removed with invert, is supported, not {behavior}.");
         return SplitPattern.Find(regex)
-            ?? throw Fail(entry + ".pattern.Regex", $"only the patterns of GPT-2 and Llama 3 are supported, not {regex}");
+            ?? throw Fail(
+                entry + ".pattern.Regex", $"only the patterns of GPT-2 and Llama 3 are supported, not {regex}");
     }
 
     private void RequireByteLevelDecoder(JsonElement root)
@@ -254,9 +265,11 @@ internal sealed class TokenizerFileReader
     private static bool TryGet(JsonElement parent, string name, out JsonElement value) =>
         parent.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
 
-    private static string TypeOf(JsonElement step) => step.TryGetProperty("type", out JsonElement type) ? TypeName(type) : "(none)";
+    private static string TypeOf(JsonElement step) =>
+        step.TryGetProperty("type", out JsonElement type) ? TypeName(type) : "(none)";
 
-    private static string TypeName(JsonElement type) => type.ValueKind == JsonValueKind.String ? type.GetString()! : type.ToString();
+    private static string TypeName(JsonElement type) =>
+        type.ValueKind == JsonValueKind.String ? type.GetString()! : type.ToString();
 
     private static string Shorten(JsonElement value)
     {
