@@ -52,7 +52,8 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         var dense16 = inputs.Shape.ToModelShape(inputs.Tokens).DenseBytes(inputs.Tokens);
         return new AttentionRow(
             "attention", inputs.Shape.ToString(), inputs.Tokens, threads, 1, format,
-            Quantiles.Of(ratios, 0.5), upper - lower, (double)contestant.CacheBytes / dense16, contestant.CacheBytes / median / 1e9)
+            Math.Round(Quantiles.Of(ratios, 0.5), 3), Math.Round(upper - lower, 3),
+            Math.Round((double)contestant.CacheBytes / dense16, 4), Math.Round(contestant.CacheBytes / median / 1e9, 2))
         {
             LowerQuartile = lower,
             UpperQuartile = upper,

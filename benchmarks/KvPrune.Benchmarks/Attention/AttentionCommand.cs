@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using KvPrune.OnnxOps;
+using Microsoft.ML.OnnxRuntime;
 using Spectre.Console;
 
 namespace KvPrune.Benchmarks.Attention;
@@ -104,7 +105,7 @@ internal static class AttentionCommand
                 }
             }
         }
-        catch (Exception e) when (e is InvalidOperationException or KvCacheException)
+        catch (Exception e) when (e is InvalidOperationException or KvCacheException or OnnxRuntimeException)
         {
             Console.Error.WriteLine(e.Message);
             return 1;
