@@ -54,7 +54,7 @@ void ExpectOracle(const TileData& data, int tile_count, int query_rows, double t
                          query_rows, &state);
   const auto expected = Expected(data, total, queries);
   EXPECT_LE(RelativeError(state, data.format.head_size, expected), tolerance);
-  EXPECT_LE(LogSumError(state, expected), tolerance);
+  EXPECT_LE(LogSumError(state, expected), LogSumTolerance(tolerance));
 }
 
 TEST_P(AttendTilesTest, AgreesWithTheOracleForEveryFormat) {

@@ -78,6 +78,10 @@ std::vector<float> Flatten(const Rows& rows);
 double RelativeError(const AttentionState& state, int head_size, const std::vector<oracle::Output>& expected);
 // Largest difference of log-sum-exp.
 double LogSumError(const AttentionState& state, const std::vector<oracle::Output>& expected);
+// What it may be for an output tolerance: logits reach several units, so rounded queries move them further.
+inline double LogSumTolerance(double output_tolerance) {
+  return 4 * output_tolerance;
+}
 
 }  // namespace kvprune
 
