@@ -180,6 +180,14 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         Ends.Add(Tokens.Count);
     }
 
+    /// <summary>What a failure while the segment was being compressed does.</summary>
+    public void DropSegment()
+    {
+        Tokens.RemoveRange(Tokens.Count - Staged, Staged);
+        Staged = 0;
+        _open = 0;
+    }
+
     public void Append(int token)
     {
         if (_disposed || _open > 0) throw new InvalidOperationException("A decode step needs a live sequence without an open segment.");
