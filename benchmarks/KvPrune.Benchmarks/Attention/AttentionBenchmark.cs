@@ -5,10 +5,14 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 {
     private const int WarmUpPairs = 3;
 
+    private readonly RunClock _clock = new(threads);
     private readonly List<double> _flushSeconds = [];
 
     /// <summary>Median speed of the flush: what one thread reads from memory on this machine, bytes a second.</summary>
     public double ReadBandwidth => flush.BufferBytes / Quantiles.Of(_flushSeconds, 0.5);
+
+    /// <summary>What a row's times are.</summary>
+    public string TimeKind => _clock.CountsProcessorTime ? "processor time" : "elapsed time";
 
     /// <summary>Fills the format's cache, checks its output and times it against <paramref name="stock"/>.</summary>
     /// <exception cref="InvalidOperationException">The output is wrong.</exception>
@@ -19,8 +23,8 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 
         var policy = AttentionFormats.Policies[format];
         using var contestant = new PrunedAttention(inputs, policy, threads);
-        stock.Step();
-        contestant.Step();
+        stock.Step(_clock);
+        contestant.Step(_clock);
         AttentionCheck.AgainstRows(format, contestant, inputs);
         if (AttentionCheck.RemovesNothing(policy))
             AttentionCheck.AgainstStock(format, contestant, stock);
@@ -48,7 +52,8 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         var dense16 = inputs.Shape.ToModelShape(inputs.Tokens).DenseBytes(inputs.Tokens);
         return new AttentionRow(
             "attention", inputs.Shape.ToString(), inputs.Tokens, threads, 1, format,
-            Quantiles.Of(ratios, 0.5), upper - lower, (double)contestant.CacheBytes / dense16, contestant.CacheBytes / median / 1e9)
+            Math.Round(Quantiles.Of(ratios, 0.5), 3), Math.Round(upper - lower, 3),
+            Math.Round((double)contestant.CacheBytes / dense16, 4), Math.Round(contestant.CacheBytes / median / 1e9, 2))
         {
             LowerQuartile = lower,
             UpperQuartile = upper,
@@ -59,7 +64,7 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
 
     private TimeSpan Cold(IContestant contestant)
     {
-        _flushSeconds.Add(flush.Run().TotalSeconds);
-        return contestant.Step();
+        _flushSeconds.Add(flush.Run(_clock).TotalSeconds);
+        return contestant.Step(_clock);
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using KvPrune.OnnxOps;
+using Microsoft.ML.OnnxRuntime;
 using Spectre.Console;
 
 namespace KvPrune.Benchmarks.Attention;
@@ -104,7 +105,7 @@ internal static class AttentionCommand
                 }
             }
         }
-        catch (Exception e) when (e is InvalidOperationException or KvCacheException)
+        catch (Exception e) when (e is InvalidOperationException or KvCacheException or OnnxRuntimeException)
         {
             Console.Error.WriteLine(e.Message);
             return 1;
@@ -113,11 +114,11 @@ internal static class AttentionCommand
         if (json)
             Console.WriteLine(JsonSerializer.Serialize(rows));
         else
-            Print(rows, flush, benchmark.ReadBandwidth);
+            Print(rows, flush, benchmark);
         return 0;
     }
 
-    private static void Print(List<AttentionRow> rows, CacheFlush flush, double readBandwidth)
+    private static void Print(List<AttentionRow> rows, CacheFlush flush, AttentionBenchmark benchmark)
     {
         var table = new Table().Border(TableBorder.Simple);
         foreach (var column in new[] { "shape", "context", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s" })
@@ -136,7 +137,7 @@ internal static class AttentionCommand
             AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 200);
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated(
-            $"Kernels: {KvPruneOps.Kernels}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {readBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");
+            $"Kernels: {KvPruneOps.Kernels}. Times are medians of {benchmark.TimeKind}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {benchmark.ReadBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");
     }
 
     private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Numerics.Tensors;
 
@@ -13,6 +12,7 @@ internal sealed class CacheFlush
     private const long LeastBytes = 128L << 20;
     private const int CacheLineFloats = 16;
     private readonly float[] _buffer;
+    private float _sum;
 
     public CacheFlush()
     {
@@ -29,14 +29,7 @@ internal sealed class CacheFlush
     public long BufferBytes => (long)_buffer.Length * sizeof(float);
 
     /// <summary>Reads the buffer on the calling thread.</summary>
-    public TimeSpan Run()
-    {
-        var start = Stopwatch.GetTimestamp();
-        var sum = TensorPrimitives.Sum<float>(_buffer);
-        var elapsed = Stopwatch.GetElapsedTime(start);
-        GC.KeepAlive(sum);
-        return elapsed;
-    }
+    public TimeSpan Run(RunClock clock) => clock.Time(() => _sum = TensorPrimitives.Sum<float>(_buffer));
 
     private static long ReadLastLevelBytes()
     {

@@ -10,5 +10,5 @@ internal interface IContestant : IDisposable
     ReadOnlyMemory<float> Output { get; }
 
     /// <summary>Decodes the last token over the whole past and leaves the cache as it was. Returns the time of the run alone.</summary>
-    TimeSpan Step();
+    TimeSpan Step(RunClock clock);
 }

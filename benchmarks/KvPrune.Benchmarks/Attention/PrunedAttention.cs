@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using KvPrune.OnnxOps;
 using Microsoft.ML.OnnxRuntime;
 
@@ -41,13 +40,11 @@ internal sealed class PrunedAttention : IContestant
     /// <summary>The rows that the operator attends to, for one KV head, [past tokens, head size].</summary>
     public void ReadRows(int kvHead, Span<float> keys, Span<float> values) => _sequence.ReadRows(0, kvHead, keys, values);
 
-    public TimeSpan Step()
+    public TimeSpan Step(RunClock clock)
     {
         // Not committed: disposing the step drops its token, so every step sees the same past.
         using var step = KvStep.Begin(_sequence, 1);
-        var start = Stopwatch.GetTimestamp();
-        _session.RunWithBinding(_runOptions, _binding);
-        return Stopwatch.GetElapsedTime(start);
+        return clock.Time(() => _session.RunWithBinding(_runOptions, _binding));
     }
 
     public void Dispose()

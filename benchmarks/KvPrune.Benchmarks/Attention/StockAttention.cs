@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.Benchmarks.Attention;
@@ -37,12 +36,7 @@ internal sealed class StockAttention : IContestant
 
     public ReadOnlyMemory<float> Output => _output;
 
-    public TimeSpan Step()
-    {
-        var start = Stopwatch.GetTimestamp();
-        _session.RunWithBinding(_runOptions, _binding);
-        return Stopwatch.GetElapsedTime(start);
-    }
+    public TimeSpan Step(RunClock clock) => clock.Time(() => _session.RunWithBinding(_runOptions, _binding));
 
     public void Dispose()
     {

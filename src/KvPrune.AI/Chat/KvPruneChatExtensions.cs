@@ -31,7 +31,9 @@ public static class KvPruneChatExtensions
     public static GenerationStatistics? GetKvPruneStatistics(this ChatResponse response)
     {
         ArgumentNullException.ThrowIfNull(response);
-        return Statistics(response.AdditionalProperties);
+        // Updates that were put together outside the client leave them with the message.
+        return Statistics(response.AdditionalProperties)
+            ?? response.Messages.Select(message => Statistics(message.AdditionalProperties)).LastOrDefault(found => found is not null);
     }
 
     /// <summary>What the answer took; null on all updates but the last one.</summary>
@@ -48,6 +50,11 @@ public static class KvPruneChatExtensions
 
     internal static void SetStatistics(this ChatResponseUpdate update, GenerationStatistics statistics) =>
         (update.AdditionalProperties ??= [])[StatisticsKey] = statistics;
+
+    internal static void LiftStatistics(this ChatResponse response)
+    {
+        if (response.GetKvPruneStatistics() is { } statistics) (response.AdditionalProperties ??= [])[StatisticsKey] = statistics;
+    }
 
     private static GenerationStatistics? Statistics(AdditionalPropertiesDictionary? properties) =>
         properties?.TryGetValue(StatisticsKey, out GenerationStatistics? statistics) is true ? statistics : null;

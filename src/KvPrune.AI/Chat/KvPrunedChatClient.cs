@@ -44,7 +44,7 @@ public sealed class KvPrunedChatClient : IChatClient
     /// <inheritdoc/>
     public Task<ChatResponse> GetResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
-        GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+        CollectAsync(GetStreamingResponseAsync(messages, options, cancellationToken), cancellationToken);
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentNullException"><paramref name="messages"/> is null.</exception>
@@ -87,6 +87,14 @@ public sealed class KvPrunedChatClient : IChatClient
         return problems.Length == 0
             ? ChatModel.Load(options, loggers)
             : throw new ArgumentException(string.Join(' ', problems), nameof(options));
+    }
+
+    private static async Task<ChatResponse> CollectAsync(
+        IAsyncEnumerable<ChatResponseUpdate> updates, CancellationToken cancellationToken)
+    {
+        ChatResponse response = await updates.ToChatResponseAsync(cancellationToken).ConfigureAwait(false);
+        response.LiftStatistics();
+        return response;
     }
 
     private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(

@@ -8,8 +8,6 @@ namespace KvPrune.AI.Engine;
 /// <summary>An admitted request: its sequence and how far it has come. Belongs to the scheduler's thread.</summary>
 internal sealed class ActiveGeneration : IDisposable
 {
-    private bool _segmentOpen;
-
     public ActiveGeneration(
         GenerationRequest request, IDecoderSequence sequence, int cachedTokens, int maxOutputTokens, long peakBytes)
     {
@@ -62,23 +60,20 @@ internal sealed class ActiveGeneration : IDisposable
         return index >= 0;
     }
 
-    /// <summary>The next tokens to read: at most a chunk, never beyond the segment's end. Opens the segment.</summary>
+    /// <summary>
+    /// The next tokens to read: at most a chunk, never beyond the segment's end. Opens the segment. A step that failed
+    /// while it compressed a segment has dropped it whole; reading then begins at its start again.
+    /// </summary>
     public ReadOnlySpan<int> NextChunk(int chunkTokens)
     {
+        KvSequenceInfo info = Sequence.GetInfo();
+        Position = (int)info.Length;
         int end = Array.Find(Request.SegmentEnds, end => end > Position);
-        if (!_segmentOpen)
-        {
-            Sequence.OpenSegment(end - Position);
-            _segmentOpen = true;
-        }
+        if (info.OpenSegmentTokens == 0) Sequence.OpenSegment(end - Position);
         return Request.Prompt.AsSpan(Position, Math.Min(chunkTokens, end - Position));
     }
 
-    public void AdvancePrompt(int tokens)
-    {
-        Position += tokens;
-        _segmentOpen = !IsAtSegmentEnd(out _);
-    }
+    public void AdvancePrompt(int tokens) => Position += tokens;
 
     public void AdvanceDecode() => Position++;
 

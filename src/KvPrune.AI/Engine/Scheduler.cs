@@ -72,7 +72,7 @@ internal sealed class Scheduler : IDisposable
     /// <summary>Stops the step in progress, fails every unfinished request and waits for the loop to end.</summary>
     public void Dispose()
     {
-        if (!_incoming.Writer.TryComplete()) return;
+        _incoming.Writer.TryComplete();
         _stop.Cancel();
         _thread.Join();
         _stop.Dispose();
@@ -138,41 +138,36 @@ internal sealed class Scheduler : IDisposable
     {
         while (_waiting.TryPeek(out GenerationRequest? request))
         {
-            ActiveGeneration? generation = null;
             try
             {
-                int outputTokens = _admission.OutputTokens(request);
-                long peakBytes = _admission.PeakBytes(request, outputTokens);
-                CachedPrompt? hit = _cache.Find(request);
-                if (!_admission.TryMakeRoom(peakBytes, _running, ref hit)) return;
+                if (!TryStart(request)) return;
                 _waiting.Dequeue();
-                IDecoderSequence sequence = hit?.Sequence.Fork() ?? _runtime.CreateSequence(request.Policy);
-                generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
-                Start(generation, hit);
             }
             catch (Exception error)
             {
-                if (generation is not null)
-                {
-                    Fail(generation, "could not be started", error);
-                }
-                else
-                {
-                    if (_waiting.TryPeek(out GenerationRequest? head) && head == request) _waiting.Dequeue();
-                    End(request, AsFailure("A request could not be started.", error));
-                }
+                _waiting.Dequeue();
+                Log.RequestFailed(_logger, "could not be started", error);
+                End(request, AsFailure($"A request could not be started: {error.Message}", error));
             }
         }
     }
 
-    private void Start(ActiveGeneration generation, CachedPrompt? hit)
+    /// <summary>False: the request has to wait for memory.</summary>
+    private bool TryStart(GenerationRequest request)
     {
+        int outputTokens = _admission.OutputTokens(request);
+        long peakBytes = _admission.PeakBytes(request, outputTokens);
+        CachedPrompt? hit = _cache.Find(request);
+        if (!_admission.TryMakeRoom(peakBytes, _running, ref hit)) return false;
+        IDecoderSequence sequence = hit?.Sequence.Fork() ?? _runtime.CreateSequence(request.Policy);
+        var generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
+        _telemetry.Admitted(generation);
         _running.Add(generation);
         _runningCount = _running.Count;
-        _telemetry.Admitted(generation);
         if (hit is not null) Post(generation, ReadSoFar(generation));
-        if (generation.IsPromptRead) Continue(generation, hit!.Logits);
+        if (generation.IsPromptRead) ContinueOrFail(generation, hit!.Logits);
         else _prefilling.Enqueue(generation);
+        return true;
     }
 
     private void Step()
@@ -199,18 +194,20 @@ internal sealed class Scheduler : IDisposable
             generation.AdvancePrompt(read);
             Post(generation, ReadSoFar(generation));
             Remember(generation);
-            if (generation.IsPromptRead) Continue(generation, _logits);
-            else _prefilling.Enqueue(generation);
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
             End(generation, request.Cancellation.IsCancellationRequested
                 ? new OperationCanceledException(request.Cancellation) : Closing(null));
+            return;
         }
         catch (Exception error)
         {
             Fail(generation, $"failed after {generation.Position} of {request.Prompt.Length} prompt tokens", error);
+            return;
         }
+        if (generation.IsPromptRead) ContinueOrFail(generation, _logits);
+        else _prefilling.Enqueue(generation);
     }
 
     /// <summary>Keeps a fork at a segment's end for later prompts that begin alike.</summary>
@@ -240,16 +237,18 @@ internal sealed class Scheduler : IDisposable
             if (error is not null) Fail(generation, $"failed at generated token {generation.GeneratedTokens}", error);
         }
         ReadOnlySpan<ActiveGeneration> stepped = _batch.Stepped;
-        for (int i = 0; i < stepped.Length; i++)
+        for (int i = 0; i < stepped.Length; i++) ContinueOrFail(stepped[i], _batch.Logits(i));
+    }
+
+    private void ContinueOrFail(ActiveGeneration generation, ReadOnlySpan<float> logits)
+    {
+        try
         {
-            try
-            {
-                Continue(stepped[i], _batch.Logits(i));
-            }
-            catch (Exception error)
-            {
-                Fail(stepped[i], $"failed at generated token {stepped[i].GeneratedTokens}", error);
-            }
+            Continue(generation, logits);
+        }
+        catch (Exception error)
+        {
+            Fail(generation, $"failed at generated token {generation.GeneratedTokens}", error);
         }
     }
 

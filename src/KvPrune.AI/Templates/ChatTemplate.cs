@@ -4,10 +4,10 @@ namespace KvPrune.AI.Templates;
 
 /// <summary>The chat template of a model: turns messages into the prompt text the model was trained on.</summary>
 /// <remarks>
-/// Templates are Jinja 2 as chat templates use it (trim_blocks and lstrip_blocks on): if, for, set, comparisons, whole-number
-/// arithmetic, slices, the filters trim and tojson, strip, tests such as <c>is defined</c>, <c>loop</c> and raise_exception.
-/// The variables are messages, add_generation_prompt, the special tokens of tokenizer_config.json such as bos_token, and tools
-/// and documents, which are none. Safe for concurrent use.
+/// Templates are Jinja 2 as chat templates use it (trim_blocks and lstrip_blocks on): if, for, set, comparisons,
+/// whole-number arithmetic, slices, the filters trim and tojson, strip, tests such as <c>is defined</c>, <c>loop</c>
+/// and raise_exception. The variables are messages, add_generation_prompt, the special tokens of tokenizer_config.json
+/// such as bos_token, and tools and documents, which are none. Safe for concurrent use.
 /// </remarks>
 public sealed class ChatTemplate
 {
@@ -23,10 +23,12 @@ public sealed class ChatTemplate
     }
 
     /// <summary>
-    /// Reads chat_template.jinja of the folder, else the entry "chat_template" of its tokenizer_config.json: a template, or a
-    /// list of named ones with one called "default".
+    /// Reads chat_template.jinja of the folder, else the entry "chat_template" of its tokenizer_config.json: a
+    /// template, or a list of named ones with one called "default".
     /// </summary>
-    /// <exception cref="ChatTemplateException">No template, or one that uses something unsupported; names file and line.</exception>
+    /// <exception cref="ChatTemplateException">
+    /// No template, or one that uses something unsupported; names file and line.
+    /// </exception>
     public static ChatTemplate Load(string modelFolder)
     {
         ArgumentException.ThrowIfNullOrEmpty(modelFolder);
@@ -40,7 +42,9 @@ public sealed class ChatTemplate
 
     /// <summary>Renders the prompt.</summary>
     /// <param name="messages">The conversation, oldest first.</param>
-    /// <param name="addGenerationPrompt">Whether the template should end with what starts the assistant's answer.</param>
+    /// <param name="addGenerationPrompt">
+    /// Whether the template should end with what starts the assistant's answer.
+    /// </param>
     /// <exception cref="ChatTemplateException">The template failed on these messages; names file and line.</exception>
     /// <exception cref="ChatTemplateRaisedException">The template refused these messages.</exception>
     public RenderedPrompt Render(IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt)

@@ -1,8 +1,8 @@
 namespace KvPrune.AI.Templates;
 
 /// <summary>
-/// The template called <c>raise_exception</c>: it refuses these messages, for example because the model knows no system role.
-/// <see cref="ChatTemplateException.Problem"/> is the template's own wording.
+/// The template called <c>raise_exception</c>: it refuses these messages, for example because the model knows no system
+/// role. <see cref="ChatTemplateException.Problem"/> is the template's own wording.
 /// </summary>
 public sealed class ChatTemplateRaisedException : ChatTemplateException
 {

@@ -15,7 +15,8 @@ internal static class TemplateFolder
     {
         string templatePath = Path.Combine(folder, "chat_template.jinja");
         string configurationPath = Path.Combine(folder, ConfigurationName);
-        TemplateSource? source = File.Exists(templatePath) ? new TemplateSource(templatePath, ReadText(templatePath)) : null;
+        TemplateSource? source =
+            File.Exists(templatePath) ? new TemplateSource(templatePath, ReadText(templatePath)) : null;
         if (source is not null && !File.Exists(configurationPath))
             return (source, new Dictionary<string, string>());
 
@@ -29,7 +30,8 @@ internal static class TemplateFolder
         }
         catch (JsonException exception)
         {
-            throw new ChatTemplateException(configurationPath, 0, "this is not valid JSON. " + exception.Message, exception);
+            throw new ChatTemplateException(
+                configurationPath, 0, "this is not valid JSON. " + exception.Message, exception);
         }
         catch (InvalidOperationException exception)
         {
@@ -42,12 +44,17 @@ internal static class TemplateFolder
     private static TemplateSource ReadTemplate(JsonElement root, string path)
     {
         if (!root.TryGetProperty("chat_template", out JsonElement entry) || entry.ValueKind == JsonValueKind.Null)
-            throw new ChatTemplateException(path, 0, "there is no entry 'chat_template', and no chat_template.jinja beside the file.");
+        {
+            throw new ChatTemplateException(
+                path, 0, "there is no entry 'chat_template', and no chat_template.jinja beside the file.");
+        }
+
         if (entry.ValueKind == JsonValueKind.Array)
             entry = FindDefault(entry, path);
         return entry.ValueKind == JsonValueKind.String
             ? new TemplateSource($"{path} (chat_template)", entry.GetString()!)
-            : throw new ChatTemplateException(path, 0, $"the entry 'chat_template' is text or a list, not {entry.ValueKind}.");
+            : throw new ChatTemplateException(
+                path, 0, $"the entry 'chat_template' is text or a list, not {entry.ValueKind}.");
     }
 
     private static JsonElement FindDefault(JsonElement templates, string path)
@@ -77,7 +84,8 @@ internal static class TemplateFolder
                 value = content;
             tokens[name] = value.ValueKind == JsonValueKind.String
                 ? value.GetString()!
-                : throw new ChatTemplateException(path, 0, $"the entry '{name}' is text or has 'content', not {value.ValueKind}.");
+                : throw new ChatTemplateException(
+                    path, 0, $"the entry '{name}' is text or has 'content', not {value.ValueKind}.");
         }
 
         return tokens;

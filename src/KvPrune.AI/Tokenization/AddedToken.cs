@@ -1,6 +1,8 @@
 namespace KvPrune.AI.Tokenization;
 
-/// <summary>An entry of "added_tokens": a token matched in the text as a whole, before any splitting or merging.</summary>
+/// <summary>
+/// An entry of "added_tokens": a token matched in the text as a whole, before any splitting or merging.
+/// </summary>
 /// <param name="Content">Its text.</param>
 /// <param name="Id">Its id.</param>
 /// <param name="TakesSpaceBefore">The flag "lstrip": white space to the left belongs to the token.</param>

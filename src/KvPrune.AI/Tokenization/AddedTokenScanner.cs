@@ -2,7 +2,9 @@ using System.Buffers;
 
 namespace KvPrune.AI.Tokenization;
 
-/// <summary>Finds added tokens in text: the leftmost occurrence first, the longest of those that start at one place.</summary>
+/// <summary>
+/// Finds added tokens in text: the leftmost occurrence first, the longest of those that start at one place.
+/// </summary>
 internal sealed class AddedTokenScanner
 {
     private readonly AddedToken[] _longestFirst;

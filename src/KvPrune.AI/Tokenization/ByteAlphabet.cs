@@ -1,8 +1,8 @@
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// The printable stand-in characters GPT-2 gave the 256 bytes, in which byte-level vocabularies are written: bytes that are
-/// printable in Latin-1 stand for themselves, the others follow from U+0100 on in byte order.
+/// The printable stand-in characters GPT-2 gave the 256 bytes, in which byte-level vocabularies are written: bytes that
+/// are printable in Latin-1 stand for themselves, the others follow from U+0100 on in byte order.
 /// </summary>
 internal static class ByteAlphabet
 {

@@ -7,24 +7,28 @@ using Microsoft.ML.Tokenizers;
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// A byte-level BPE tokenizer (GPT-2, Llama 3 and Qwen 2 families) read from a tokenizer.json. Safe for concurrent use.
+/// A byte-level BPE tokenizer (GPT-2 and Llama 3 families) read from a tokenizer.json. Safe for concurrent use.
 /// </summary>
 /// <remarks>
-/// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them itself.
+/// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them
+/// itself.
 /// </remarks>
 public sealed class HfTokenizer
 {
+    private const int LongPiece = 2000;
+
     private readonly TokenizerFile _file;
     private readonly BpeTokenizer _bpe;
+    private readonly LongPieceEncoder _longPieces;
     private readonly TokenBytes _tokens;
     private readonly AddedTokenScanner _scanner;
 
     private HfTokenizer(TokenizerFile file)
     {
         _file = file;
-        // Without a pre-tokenizer: given one, the class takes time quadratic in the length of the text, and merges wrongly
-        // after the first characters outside ASCII.
+        // Without a pre-tokenizer: PieceSplitter cuts the text, because the library's matches UTF-16 code units only.
         _bpe = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
+        _longPieces = new LongPieceEncoder(file);
         _tokens = new TokenBytes(file.Vocabulary, file.AddedTokens);
         _scanner = new AddedTokenScanner(file.AddedTokens);
         VocabularySize = _tokens.HighestId + 1;
@@ -60,8 +64,9 @@ public sealed class HfTokenizer
     }
 
     /// <summary>
-    /// Encodes a prompt: special tokens are recognised only where the template itself wrote every character, and the text
-    /// between two of them is encoded as one, so that merges do not depend on where message contents begin and end.
+    /// Encodes a prompt: special tokens are recognised only where the template itself wrote every character, and the
+    /// text between two of them is encoded as one, so that merges do not depend on where message contents begin and
+    /// end.
     /// </summary>
     /// <exception cref="ArgumentException">A span that lies outside the text.</exception>
     public int[] Encode(RenderedPrompt prompt)
@@ -102,9 +107,6 @@ public sealed class HfTokenizer
             return;
 
         string wellFormed = WellFormed(text);
-        if (_file.ComposesCharacters)
-            wellFormed = wellFormed.Normalize(NormalizationForm.FormC);
-
         var pieces = new List<(int Start, int Length)>(text.Length / 4);
         PieceSplitter.Split(wellFormed, _file.SplitPattern, pieces);
         foreach ((int start, int length) in pieces)
@@ -112,6 +114,8 @@ public sealed class HfTokenizer
             ReadOnlySpan<char> piece = wellFormed.AsSpan(start, length);
             if (_file.WholePiecesFirst && TryFindWholePiece(piece, out int id))
                 ids.Add(id);
+            else if (length > LongPiece)
+                _longPieces.Encode(piece, ids);
             else
                 ids.AddRange(_bpe.EncodeToIds(piece, considerPreTokenization: false, considerNormalization: false));
         }

@@ -6,8 +6,8 @@ namespace KvPrune.AI.Tokenization;
 
 /// <summary>Cuts text into the pieces BPE merges within.</summary>
 /// <remarks>
-/// .NET matches UTF-16 code units, so a letter outside the basic plane would not be a letter to it. Such text is matched
-/// through a shadow in which one character of the same class stands for each surrogate pair.
+/// .NET matches UTF-16 code units, so a letter outside the basic plane would not be a letter to it. Such text is
+/// matched through a shadow in which one character of the same class stands for each surrogate pair.
 /// </remarks>
 internal static class PieceSplitter
 {

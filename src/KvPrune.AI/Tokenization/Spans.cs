@@ -14,7 +14,11 @@ internal static class Spans
             int start = range.Start.GetOffset(prompt.Text.Length);
             int end = range.End.GetOffset(prompt.Text.Length);
             if (start < 0 || start > end || end > prompt.Text.Length)
-                throw new ArgumentException($"The span {range} does not lie in a text of {prompt.Text.Length} characters.", nameof(prompt));
+            {
+                throw new ArgumentException(
+                    $"The span {range} does not lie in a text of {prompt.Text.Length} characters.", nameof(prompt));
+            }
+
             if (start < end)
                 spans.Add((start, end));
         }

@@ -14,7 +14,9 @@ public sealed class StreamingDetokenizer
     /// <exception cref="ArgumentOutOfRangeException">An id that the vocabulary does not have.</exception>
     public string Append(int id) => Convert(_tokens.Get(id, skipSpecial: true), flush: false);
 
-    /// <summary>Ends the text: U+FFFD for an unfinished character, else nothing. The next token starts a new text.</summary>
+    /// <summary>
+    /// Ends the text: U+FFFD for an unfinished character, else nothing. The next token starts a new text.
+    /// </summary>
     public string Flush() => Convert([], flush: true);
 
     private string Convert(ReadOnlySpan<byte> bytes, bool flush)

@@ -11,7 +11,8 @@ internal sealed class TokenBytes
     public TokenBytes(IEnumerable<KeyValuePair<string, int>> vocabulary, IEnumerable<AddedToken> addedTokens)
     {
         foreach ((string token, int id) in vocabulary)
-            _bytes[id] = ByteAlphabet.ToBytes(token) ?? throw new ArgumentException($"'{token}' is not byte-level.", nameof(vocabulary));
+            _bytes[id] = ByteAlphabet.ToBytes(token)
+                ?? throw new ArgumentException($"'{token}' is not byte-level.", nameof(vocabulary));
 
         foreach (AddedToken token in addedTokens)
         {

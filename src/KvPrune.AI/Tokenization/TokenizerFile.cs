@@ -17,7 +17,4 @@ internal sealed record TokenizerFile
 
     /// <summary>The flag "ignore_merges": a piece that is a token as a whole is not put together by merges.</summary>
     public required bool WholePiecesFirst { get; init; }
-
-    /// <summary>The normalizer NFC: text is brought into Unicode's composed form first.</summary>
-    public required bool ComposesCharacters { get; init; }
 }

@@ -30,7 +30,8 @@ internal sealed class TokenizerFileReader
         catch (InvalidOperationException exception)
         {
             // JsonElement reports escapes of unpaired surrogates this way, and only when the string is read.
-            throw new TokenizerFormatException(path, "", "a string in it is not valid Unicode. " + exception.Message, exception);
+            throw new TokenizerFormatException(
+                path, "", "a string in it is not valid Unicode. " + exception.Message, exception);
         }
     }
 
@@ -39,6 +40,8 @@ internal sealed class TokenizerFileReader
         RequireKind(root, JsonValueKind.Object, "the top level");
         JsonElement model = Require(root, "model", JsonValueKind.Object, "");
         RequireBpe(model);
+        if (TryGet(root, "normalizer", out JsonElement normalizer))
+            throw Fail("normalizer", $"changing text before it is split is not supported: {Shorten(normalizer)}.");
 
         List<AddedToken> addedTokens = ReadAddedTokens(root);
         Dictionary<string, int> vocabulary = ReadVocabulary(model, addedTokens);
@@ -49,7 +52,6 @@ internal sealed class TokenizerFileReader
             Merges = ReadMerges(model, vocabulary),
             SplitPattern = ReadSplitPattern(root),
             WholePiecesFirst = IsTrue(model, "ignore_merges", "model"),
-            ComposesCharacters = ReadNormalizer(root),
         };
     }
 
@@ -92,7 +94,11 @@ internal sealed class TokenizerFileReader
                 throw Fail(entry + ".single_word", $"matching '{content}' at word borders only is not supported.");
 
             tokens.Add(new AddedToken(
-                content, id, IsTrue(item, "lstrip", entry), IsTrue(item, "rstrip", entry), IsTrue(item, "special", entry)));
+                content,
+                id,
+                TakesSpaceBefore: IsTrue(item, "lstrip", entry),
+                TakesSpaceAfter: IsTrue(item, "rstrip", entry),
+                IsSpecial: IsTrue(item, "special", entry)));
         }
 
         return tokens;
@@ -126,8 +132,9 @@ internal sealed class TokenizerFileReader
 
         for (int value = 0; value < 256; value++)
         {
-            if (!vocabulary.ContainsKey(ByteAlphabet.ToChar((byte)value).ToString()))
-                throw Fail("model.vocab", $"the byte 0x{value:X2} ('{ByteAlphabet.ToChar((byte)value)}') has no token.");
+            char standIn = ByteAlphabet.ToChar((byte)value);
+            if (!vocabulary.ContainsKey(standIn.ToString()))
+                throw Fail("model.vocab", $"the byte 0x{value:X2} ('{standIn}') has no token.");
         }
 
         return vocabulary;
@@ -164,15 +171,6 @@ internal sealed class TokenizerFileReader
         return merges;
     }
 
-    private bool ReadNormalizer(JsonElement root)
-    {
-        if (!TryGet(root, "normalizer", out JsonElement normalizer))
-            return false;
-        if (normalizer.ValueKind == JsonValueKind.Object && TypeOf(normalizer) == "NFC")
-            return true;
-        throw Fail("normalizer", $"only NFC or none is supported, not {Shorten(normalizer)}.");
-    }
-
     private Regex ReadSplitPattern(JsonElement root)
     {
         RequireByteLevelDecoder(root);
@@ -180,7 +178,11 @@ internal sealed class TokenizerFileReader
         if (TypeOf(preTokenizer) == "ByteLevel")
             return ReadByteLevel(preTokenizer, "pre_tokenizer", splits: true);
         if (TypeOf(preTokenizer) != "Sequence")
-            throw Fail("pre_tokenizer.type", $"only ByteLevel, alone or after one Split, is supported, not {TypeOf(preTokenizer)}.");
+        {
+            throw Fail(
+                "pre_tokenizer.type",
+                $"only ByteLevel, alone or after one Split, is supported, not {TypeOf(preTokenizer)}.");
+        }
 
         JsonElement list = Require(preTokenizer, "pretokenizers", JsonValueKind.Array, "pre_tokenizer");
         const string entry = "pre_tokenizer.pretokenizers";
@@ -219,7 +221,8 @@ internal sealed class TokenizerFileReader
         if ((behavior, IsTrue(step, "invert", entry)) is not (("Isolated", false) or ("Removed", true)))
             throw Fail(entry + ".behavior", $"only Isolated, or Removed with invert, is supported, not {behavior}.");
         return SplitPattern.Find(regex)
-            ?? throw Fail(entry + ".pattern.Regex", $"only the patterns of GPT-2, Llama 3 and Qwen 2 are supported, not {regex}");
+            ?? throw Fail(
+                entry + ".pattern.Regex", $"only the patterns of GPT-2 and Llama 3 are supported, not {regex}");
     }
 
     private void RequireByteLevelDecoder(JsonElement root)
@@ -262,9 +265,11 @@ internal sealed class TokenizerFileReader
     private static bool TryGet(JsonElement parent, string name, out JsonElement value) =>
         parent.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
 
-    private static string TypeOf(JsonElement step) => step.TryGetProperty("type", out JsonElement type) ? TypeName(type) : "(none)";
+    private static string TypeOf(JsonElement step) =>
+        step.TryGetProperty("type", out JsonElement type) ? TypeName(type) : "(none)";
 
-    private static string TypeName(JsonElement type) => type.ValueKind == JsonValueKind.String ? type.GetString()! : type.ToString();
+    private static string TypeName(JsonElement type) =>
+        type.ValueKind == JsonValueKind.String ? type.GetString()! : type.ToString();
 
     private static string Shorten(JsonElement value)
     {

@@ -12,7 +12,7 @@ public enum KvCacheStatus
     /// <summary>The sequence was released, or never existed.</summary>
     StaleHandle = 2,
 
-    /// <summary>The sequence already takes part in an open step.</summary>
+    /// <summary>The sequence takes part in an open step, or a run of the graph uses it.</summary>
     Busy = 3,
 
     /// <summary>The manager's byte limit or the machine's memory is reached.</summary>
@@ -27,12 +27,9 @@ public enum KvCacheStatus
     /// <summary>The length is neither a checkpoint nor inside the dense tail.</summary>
     NotRewindable = 7,
 
-    /// <summary>A failure while rows were being sealed lost some of them; the sequence can only be released.</summary>
-    SequenceInvalid = 8,
-
     /// <summary>This machine or this build cannot do it.</summary>
-    Unsupported = 9,
+    Unsupported = 8,
 
     /// <summary>A defect of the library.</summary>
-    InternalError = 10,
+    InternalError = 9,
 }

@@ -45,7 +45,10 @@ public sealed class KvSequence : IDisposable
     /// <summary>Committed tokens.</summary>
     public long Length => GetInfo().Length;
 
-    /// <summary>A second sequence with the same past. Sealed tiles are shared; only the dense tail is copied.</summary>
+    /// <summary>
+    /// A second sequence with the same past. Sealed tiles are shared; only the dense tail is copied. It can be rewound to
+    /// the length at which it was forked, not to earlier checkpoints of its source.
+    /// </summary>
     /// <exception cref="KvCacheException">A step or a segment is open, or there is no memory left.</exception>
     public KvSequence Fork()
     {
@@ -94,13 +97,14 @@ public sealed class KvSequence : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
         ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
-        var needed = Length * _shape.HeadSize;
+        var rows = Length;
+        var needed = rows * _shape.HeadSize;
         if (keys.Length < needed)
             throw new ArgumentException($"The rows need {needed} floats, the span holds {keys.Length}.", nameof(keys));
         if (values.Length < needed)
             throw new ArgumentException($"The rows need {needed} floats, the span holds {values.Length}.", nameof(values));
         fixed (float* k = keys, v = values)
-            Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, k, v));
+            Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, rows, k, v));
     }
 
     /// <summary>

@@ -77,7 +77,7 @@ public sealed class KvStep : IDisposable
     {
         if (_state == State.Open)
         {
-            // A failure means that a sequence is gone or invalid already; its next use says so.
+            // A failure means that a sequence is gone or still in a run; its next use says so.
             _ = NativeMethods.kvp_step_rollback(_handles, _handles.Length);
         }
 

@@ -63,7 +63,8 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_sequence_rewind(long sequence, long length);
 
     [LibraryImport(Library)]
-    public static partial KvCacheStatus kvp_sequence_read(long sequence, int layer, int kvHead, float* keys, float* values);
+    public static partial KvCacheStatus kvp_sequence_read(
+        long sequence, int layer, int kvHead, long rows, float* keys, float* values);
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_begin(

@@ -88,11 +88,10 @@ public sealed record PruningPolicy
     public static PruningPolicy FromName(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return Named.TryGetValue(name, out var policy)
-            ? policy
-            : throw new ArgumentException(
-                $"No pruning policy is called '{name}'. The presets are {string.Join(", ", Named.Keys.Order(StringComparer.Ordinal))}.",
-                nameof(name));
+        if (Named.TryGetValue(name, out var policy))
+            return policy;
+        var names = string.Join(", ", Named.Keys.Order(StringComparer.Ordinal));
+        throw new ArgumentException($"No pruning policy is called '{name}'. The presets are {names}.", nameof(name));
     }
 
     /// <summary>Checks every property.</summary>

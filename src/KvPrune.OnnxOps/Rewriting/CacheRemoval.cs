@@ -43,13 +43,20 @@ internal static class CacheRemoval
             if (node.Domain == PrunedAttention.Domain)
                 throw new ModelRewriteException($"{node.Label()} shows that the model was rewritten before.");
             if (OtherAttention.Contains(node.OpType))
-                throw new ModelRewriteException($"{node.Label()} is attention other than GroupQueryAttention, which cannot be translated.");
+            {
+                throw new ModelRewriteException(
+                    $"{node.Label()} is attention other than GroupQueryAttention, which cannot be translated.");
+            }
+
             if (node.OpType == PrunedAttention.SourceOpType)
             {
                 if (node.Domain != MicrosoftDomain)
                     throw new ModelRewriteException($"{node.Label()} is of domain '{node.Domain}', not {MicrosoftDomain}.");
                 if (isBody)
-                    throw new ModelRewriteException($"{node.Label()} lies inside another node's body, which cannot be translated.");
+                {
+                    throw new ModelRewriteException(
+                        $"{node.Label()} lies inside another node's body, which cannot be translated.");
+                }
             }
 
             foreach (var body in node.Subgraphs())
@@ -91,7 +98,10 @@ internal static class CacheRemoval
             for (var layer = 0; layer < nodes.Count; layer++)
             {
                 if (nodes[layer].Attention is var node && node.LayerInName != layer)
-                    throw new ModelRewriteException($"{node.Label} reads '{node.PastInputs[0]}', but layer {layer} is missing or doubled.");
+                {
+                    throw new ModelRewriteException(
+                        $"{node.Label} reads '{node.PastInputs[0]}', but layer {layer} is missing or doubled.");
+                }
             }
         }
 
@@ -122,7 +132,10 @@ internal static class CacheRemoval
         var type = new TypeProto.Types.Tensor { ElemType = (int)TensorProto.Types.DataType.Int64, Shape = shape };
         graph.Input.Add(new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = type } });
         if (!model.OpsetImport.Any(import => import.Domain == PrunedAttention.Domain))
-            model.OpsetImport.Add(new OperatorSetIdProto { Domain = PrunedAttention.Domain, Version = PrunedAttention.Version });
+        {
+            model.OpsetImport.Add(
+                new OperatorSetIdProto { Domain = PrunedAttention.Domain, Version = PrunedAttention.Version });
+        }
     }
 
     private static void RefuseLeftovers(GraphProto graph, HashSet<string> values, string kind)
@@ -130,7 +143,10 @@ internal static class CacheRemoval
         foreach (var node in graph.Node)
         {
             if (node.Reads().FirstOrDefault(values.Contains) is { } read)
-                throw new ModelRewriteException($"{node.Label()} reads '{read}' of the {kind} cache, which only attention may.");
+            {
+                throw new ModelRewriteException(
+                    $"{node.Label()} reads '{read}' of the {kind} cache, which only attention may.");
+            }
         }
 
         if (graph.Output.FirstOrDefault(output => values.Contains(output.Name)) is { } left)

@@ -16,7 +16,8 @@ internal static class ModelFile
             if (stream.Length > int.MaxValue)
             {
                 throw new ModelRewriteException(
-                    $"{path} has {stream.Length} bytes, more than the 2 GiB that protobuf takes. Its weights belong in an external data file.");
+                    $"{path} has {stream.Length} bytes, more than the 2 GiB that protobuf takes. " +
+                    "Its weights belong in an external data file.");
             }
 
             var model = ModelProto.Parser.ParseFrom(stream);

@@ -19,7 +19,7 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         var options = new ChatOptions().WithPruningPolicy(PruningPolicy.FromName(policy));
         ChatResponse[] answers = await Task.WhenAll(document.Facts.Select(fact => Client.GetResponseAsync(document.Ask(fact), options)));
         Assert.Equal(document.Facts.Select(fact => fact.Answer), answers.Select(answer => answer.Text.Trim()));
-        GenerationStatistics statistics = answers[0].GetKvPruneStatistics()!;
+        var statistics = Assert.IsType<GenerationStatistics>(answers[0].AdditionalProperties!["kvprune.statistics"]);
         double kept = (double)statistics.KvBytes / statistics.KvBytesDense16;
         Assert.InRange(kept, policy == "compact" ? 0.2 : 0.9, policy == "compact" ? 0.45 : 2.3);
     }
@@ -53,6 +53,7 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         Assert.Equal(document.Facts[1].Answer, response.Text.Trim());
         Assert.Equal((updates[0].ResponseId, updates[0].MessageId), (response.ResponseId, response.Messages.Single().MessageId));
         Assert.Null(response.ConversationId);
+        Assert.Equal(updates[^1].GetKvPruneStatistics(), response.GetKvPruneStatistics());
     }
 
     [Fact]

@@ -67,4 +67,24 @@ public class AdmissionTests
         Assert.Equal(ToyEngine.Expected(request), (await engine.AskAsync(request)).Text);
         Assert.Equal(0, (await engine.AskAsync(ToyEngine.Request([1, 2, 3]))).Statistics.CachedTokens);
     }
+
+    [Fact]
+    public async Task A_segment_lost_to_short_memory_is_read_again()
+    {
+        var runtime = new ToyRuntime();
+        using var engine = new ToyEngine(runtime, chunk: 10, cachedPrompts: 2);
+        await engine.AskAsync(ToyEngine.Request([1, 2, 3], maxTokens: 1));
+        bool failed = false;
+        runtime.OnStep = step =>
+        {
+            // The last chunk of the second segment.
+            if (failed || !step.IsPrefill || step.Sequences[0].Tokens.Count != 35) return;
+            failed = true;
+            step.Sequences[0].DropSegment();
+            throw new OnnxOps.KvCacheException(OnnxOps.KvCacheStatus.OutOfMemory, "no memory");
+        };
+        GenerationRequest request = ToyEngine.Request([.. Enumerable.Range(1, 45)], ends: [15, 45]);
+        Assert.Equal(ToyEngine.Expected(request), (await engine.AskAsync(request)).Text);
+        Assert.True(failed);
+    }
 }

@@ -137,6 +137,16 @@ public class SchedulerTests
     }
 
     [Fact]
+    public async Task Broken_logits_fail_their_request_only()
+    {
+        using var engine = new ToyEngine(new ToyRuntime { PoisonToken = 63 });
+        GenerationRequest good = ToyEngine.Request([1, 2, 3], maxTokens: 3);
+        Task<ToyEngine.Answer> bad = engine.AskAsync(ToyEngine.Request([4, 63])), answer = engine.AskAsync(good);
+        Assert.Contains("token 5", (await Assert.ThrowsAsync<GenerationException>(() => bad)).Message, StringComparison.Ordinal);
+        Assert.Equal(ToyEngine.Expected(good), (await answer).Text);
+    }
+
+    [Fact]
     public async Task Disposal_stops_the_running_step_and_fails_what_is_unfinished()
     {
         var runtime = new ToyRuntime { OnStep = step => step.Cancellation.WaitHandle.WaitOne() };

@@ -12,7 +12,7 @@ internal sealed class ToyEngine : IDisposable
 {
     private readonly CancellationTokenSource _patience = new(TimeSpan.FromSeconds(30));
 
-    public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0)
+    public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0, string modelId = "toy")
     {
         Runtime = runtime;
         Engine = new InferenceEngine(runtime, new EngineSettings
@@ -22,7 +22,7 @@ internal sealed class ToyEngine : IDisposable
             PrefillChunkTokens = chunk,
             KvCacheByteLimit = runtime.ByteLimit,
             MaxCachedPrompts = cachedPrompts,
-        }, "toy", NullLogger.Instance);
+        }, modelId, NullLogger.Instance);
     }
 
     public ToyRuntime Runtime { get; }

@@ -25,6 +25,9 @@ internal sealed class ToyRuntime : IDecoderRuntime
     /// <summary>Runs before each step; may throw or block.</summary>
     public Action<ToyStep>? OnStep { get; set; }
 
+    /// <summary>Makes the logits after this token NaN.</summary>
+    public int? PoisonToken { get; init; }
+
     public ConcurrentQueue<ToyStep> Steps { get; } = new();
 
     public long PeakBytes { get; private set; }
@@ -111,6 +114,7 @@ internal sealed class ToyRuntime : IDecoderRuntime
     {
         int next = Next(sequence.Tokens, sequence.Ends, sequence.Policy);
         for (int i = 0; i < VocabularySize; i++) logits[i] = i == next ? 10 : i / 64f;
+        if (sequence.Tokens[^1] == PoisonToken) logits[5] = float.NaN;
     }
 
     private static int Next(IEnumerable<int> tokens, IEnumerable<int> ends, PruningPolicy policy)
@@ -174,6 +178,14 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         Blocks.Add(new ToyBlock(Staged));
         Staged = 0;
         Ends.Add(Tokens.Count);
+    }
+
+    /// <summary>What a failure while the segment was being compressed does.</summary>
+    public void DropSegment()
+    {
+        Tokens.RemoveRange(Tokens.Count - Staged, Staged);
+        Staged = 0;
+        _open = 0;
     }
 
     public void Append(int token)

@@ -44,7 +44,7 @@ public sealed class BuildCommandTests : IDisposable
     {
         Assert.Equal(1, Run([_folder["m"], .. arguments]));
 
-        Assert.Contains(expected, _errors.ToString().ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.Contains(expected, _errors.ToString(), StringComparison.Ordinal);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
 

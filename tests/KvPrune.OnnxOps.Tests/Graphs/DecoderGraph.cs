@@ -20,7 +20,9 @@ internal static class DecoderGraph
             foreach (var half in new[] { "key", "value" })
             {
                 graph.Input(
-                    $"past_key_values.{layer}.{half}", DataType.Float, "batch_size", shape.KvHeads, "past_sequence_length", shape.HeadSize);
+                    $"past_key_values.{layer}.{half}",
+                    DataType.Float,
+                    "batch_size", shape.KvHeads, "past_sequence_length", shape.HeadSize);
             }
         }
 
@@ -33,8 +35,13 @@ internal static class DecoderGraph
             graph.Floats("sin_cache", sine, AttentionShape.MaxTokens, shape.HeadSize / 2);
         }
 
-        string Weight(string name, int rows, int columns) => graph.Floats(
-            name, [.. Enumerable.Range(0, rows * columns).Select(_ => (float)((random.NextDouble() - 0.5) * 3 / Math.Sqrt(rows)))], rows, columns);
+        string Weight(string name, int rows, int columns)
+        {
+            var values = new float[rows * columns];
+            for (var i = 0; i < values.Length; i++)
+                values[i] = (float)((random.NextDouble() - 0.5) * 3 / Math.Sqrt(rows));
+            return graph.Floats(name, values, rows, columns);
+        }
 
         var state = graph.Node("Gather", "embedded", [Weight("embedding", Vocabulary, hidden), "input_ids"]);
         for (var layer = 0; layer < shape.Layers; layer++)
@@ -58,12 +65,15 @@ internal static class DecoderGraph
                 ("softcap", 0f),
                 ("do_rotary", shape.Rotary ? 1 : 0),
                 ("rotary_interleaved", 0));
-            var mixed = graph.Node("MatMul", $"o.{layer}", [$"attention.{layer}", Weight($"o_weight.{layer}", hidden, hidden)]);
+            var weight = Weight($"o_weight.{layer}", hidden, hidden);
+            var mixed = graph.Node("MatMul", $"o.{layer}", [$"attention.{layer}", weight]);
             state = graph.Node("Add", $"state.{layer}", [state, mixed]);
             foreach (var half in new[] { "key", "value" })
             {
                 graph.Output(
-                    $"present.{layer}.{half}", DataType.Float, "batch_size", shape.KvHeads, "total_sequence_length", shape.HeadSize);
+                    $"present.{layer}.{half}",
+                    DataType.Float,
+                    "batch_size", shape.KvHeads, "total_sequence_length", shape.HeadSize);
             }
         }
 

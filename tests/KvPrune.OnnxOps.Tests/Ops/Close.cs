@@ -3,7 +3,8 @@ namespace KvPrune.OnnxOps.Tests.Ops;
 internal static class Close
 {
     /// <summary>Every value differs by at most <paramref name="tolerance"/> times the row's largest magnitude.</summary>
-    public static void Rows(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, int width, double tolerance, string what)
+    public static void Rows(
+        ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, int width, double tolerance, string what)
     {
         Assert.Equal(expected.Length, actual.Length);
         for (var start = 0; start < expected.Length; start += width)
@@ -15,8 +16,9 @@ internal static class Close
             for (var i = 0; i < width; i++)
             {
                 // Written so that NaN fails.
-                if (!(Math.Abs(row[i] - actual[start + i]) <= tolerance * most))
-                    Assert.Fail($"{what}: row {start / width}, value {i}: {actual[start + i]} in place of {row[i]}, row maximum {most}");
+                var other = actual[start + i];
+                if (!(Math.Abs(row[i] - other) <= tolerance * most))
+                    Assert.Fail($"{what}: row {start / width}, value {i}: {other} in place of {row[i]}, row maximum {most}");
             }
         }
     }

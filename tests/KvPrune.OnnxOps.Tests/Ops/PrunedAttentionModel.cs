@@ -73,7 +73,8 @@ internal sealed class PrunedAttentionModel : IDisposable
             ["total_sequence_length"] = total,
             [KvPruneOps.SequenceHandlesInput] = sequences,
         };
-        using var outputs = _session.Run(_runOptions, inputs, [.. Enumerable.Range(0, Shape.Layers).Select(layer => $"output.{layer}")]);
+        string[] names = [.. Enumerable.Range(0, Shape.Layers).Select(layer => $"output.{layer}")];
+        using var outputs = _session.Run(_runOptions, inputs, names);
         return [.. outputs.Select(output => output.GetTensorDataAsSpan<float>().ToArray())];
     }
 

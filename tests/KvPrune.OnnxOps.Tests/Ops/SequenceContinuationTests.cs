@@ -51,11 +51,28 @@ public sealed class SequenceContinuationTests : IDisposable
         }
 
         Assert.Equal(expected, fromSource);
-        using var third = fork.Fork();
-        fork.Dispose();
-        Assert.Equal(150 + 120, third.Length);
-        third.Rewind(150);
-        Assert.Equal(expected, _model.Decode(third, rows[150..270]));
+        source.Dispose();
+        Assert.Equal(150 + 120, fork.Length);
+        fork.Rewind(150); // where it was forked
+        Assert.Equal(expected, _model.Decode(fork, rows[150..270]));
+    }
+
+    [Fact]
+    public void A_fork_can_return_to_where_it_was_forked_when_its_source_goes_elsewhere()
+    {
+        var rows = TokenRows.Random(Shape, 260, seed: 9);
+        using var source = Create("compact");
+        _model.Prompt(source, rows[..140]);
+        _model.Decode(source, rows[140..150]);
+        source.Checkpoint();
+        using var fork = source.Fork();
+        var expected = _model.Decode(fork, rows[150..250]);
+
+        source.Rewind(145);
+        _model.Decode(source, rows[250..260]);
+
+        fork.Rewind(150); // rows were sealed since, so the tail comes from the checkpoint
+        Assert.Equal(expected, _model.Decode(fork, rows[150..250]));
     }
 
     [Theory]

@@ -15,12 +15,14 @@ public class StockAttentionTests
 
     [Theory]
     [MemberData(nameof(Shapes))]
-    public void A_prompt_in_one_run_and_decoding_equal_the_stock_operator(int queryHeads, int kvHeads, int headSize, bool rotary) =>
+    public void A_prompt_in_one_run_and_decoding_equal_the_stock_operator(
+        int queryHeads, int kvHeads, int headSize, bool rotary) =>
         Compare(new AttentionShape(queryHeads, kvHeads, headSize, rotary), [197], generated: 80);
 
     [Theory]
     [MemberData(nameof(Shapes))]
-    public void A_prompt_in_chunks_and_decoding_equal_the_stock_operator(int queryHeads, int kvHeads, int headSize, bool rotary) =>
+    public void A_prompt_in_chunks_and_decoding_equal_the_stock_operator(
+        int queryHeads, int kvHeads, int headSize, bool rotary) =>
         Compare(new AttentionShape(queryHeads, kvHeads, headSize, rotary), [64, 1, 100, 32], generated: 10);
 
     [Fact]

@@ -17,13 +17,15 @@ internal sealed record TokenRows(AttentionShape Shape, int Count, float[] Query,
             {
                 // Some channels of real keys are much larger than others, which is what channel pruning lives on.
                 var scale = outliers && i % width % 7 == 3 ? 3 : 1;
-                rows[i] = (float)(scale * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
+                var radius = scale * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble()));
+                rows[i] = (float)(radius * Math.Cos(2 * Math.PI * random.NextDouble()));
             }
 
             return rows;
         }
 
-        return new TokenRows(shape, count, Rows(shape.QueryWidth, false), Rows(shape.KvWidth, true), Rows(shape.KvWidth, false));
+        return new TokenRows(
+            shape, count, Rows(shape.QueryWidth, false), Rows(shape.KvWidth, true), Rows(shape.KvWidth, false));
     }
 
     public TokenRows this[Range range]

@@ -142,14 +142,17 @@ public class RefusedModelTests
     public void A_cache_that_others_read_is_refused()
     {
         var past = DecoderGraph.Build(Shape);
-        past.Graph.Node.Insert(0, new NodeProto { Name = "peek", OpType = "Shape", Input = { "past_key_values.0.key" }, Output = { "peeked" } });
+        past.Graph.Node.Insert(0, Peek("past_key_values.0.key"));
         past.Graph.Output.Add(GraphBuilder.Value("peeked", DataType.Int64, 4));
         Refused(past, "peek", "past_key_values.0.key");
 
         var present = DecoderGraph.Build(Shape);
-        present.Graph.Node.Add(new NodeProto { Name = "peek", OpType = "Shape", Input = { "present.1.value" }, Output = { "peeked" } });
+        present.Graph.Node.Add(Peek("present.1.value"));
         present.Graph.Output.Add(GraphBuilder.Value("peeked", DataType.Int64, 4));
         Refused(present, "peek", "present.1.value");
+
+        static NodeProto Peek(string value) =>
+            new() { Name = "peek", OpType = "Shape", Input = { value }, Output = { "peeked" } };
     }
 
     [Fact]
@@ -170,7 +173,8 @@ public class RefusedModelTests
     {
         var model = DecoderGraph.Build(Shape);
         var body = new GraphProto { Node = { Attention(model, 1).Clone() } };
-        model.Graph.Node.Add(new NodeProto { Name = "choice", OpType = "If", Attribute = { GraphBuilder.Attribute("then_branch", body) } });
+        var branch = GraphBuilder.Attribute("then_branch", body);
+        model.Graph.Node.Add(new NodeProto { Name = "choice", OpType = "If", Attribute = { branch } });
 
         Refused(model, "/attention.1/", "body");
     }

@@ -83,13 +83,61 @@ public class RewrittenDecoderTests
         Assert.Equal(DecoderGraph.Vocabulary, output.Type.TensorType.Shape.Dim[2].DimValue);
     }
 
-    [Fact]
-    public void The_projection_runs_on_the_gathered_position_only()
+    [Theory]
+    [InlineData("MatMul", "")]
+    [InlineData("MatMulNBits", "com.microsoft")]
+    public void The_projection_runs_on_the_gathered_position_only(string opType, string domain)
     {
-        var graph = ModelFolder.Rewrite(DecoderGraph.Build(Shape)).Graph;
+        var model = DecoderGraph.Build(Shape);
+        (model.Graph.Node[^1].OpType, model.Graph.Node[^1].Domain) = (opType, domain);
+
+        var graph = ModelFolder.Rewrite(model).Graph;
+
         var projection = graph.Node.Single(node => node.Output.Contains("logits"));
-        Assert.Equal("MatMul", projection.OpType);
+        Assert.Equal(opType, projection.OpType);
         Assert.Equal("GatherND", graph.Node.Single(node => node.Output.Contains(projection.Input[0])).OpType);
+    }
+
+    [Fact]
+    public void Whoever_else_reads_logits_still_gets_every_position()
+    {
+        var model = DecoderGraph.Build(Shape);
+        model.Graph.Node.Add(new NodeProto { OpType = "Softmax", Input = { "logits" }, Output = { "probabilities" } });
+        model.Graph.Output.Add(GraphBuilder.Value("probabilities", TensorProto.Types.DataType.Float, "b", "s", "v"));
+
+        var graph = ModelFolder.Rewrite(model).Graph;
+
+        var read = graph.Node.Single(node => node.OpType == "Softmax").Input[0];
+        Assert.Equal("MatMul", graph.Node.Single(node => node.Output.Contains(read)).OpType);
+        Assert.Equal("GatherND", graph.Node.Single(node => node.Output.Contains("logits")).OpType);
+    }
+
+    [Fact]
+    public void Logits_of_one_position_need_a_graph_that_can_gather_them()
+    {
+        var old = DecoderGraph.Build(Shape);
+        old.OpsetImport[0].Version = 11;
+        Refused(old, "opset 11");
+
+        var unnamed = DecoderGraph.Build(Shape);
+        unnamed.Graph.Node[^1].Output[0] = "scores";
+        unnamed.Graph.Output[0].Name = "scores";
+        Assert.NotEmpty(ModelFolder.Rewrite(unnamed).Graph.Node); // the only output that is left
+        unnamed.Graph.Output.Add(GraphBuilder.Value("state.1", TensorProto.Types.DataType.Float, "b", "s", "h"));
+        Refused(unnamed, "'logits'");
+
+        var flat = DecoderGraph.Build(Shape);
+        flat.Graph.Output[0].Type.TensorType.Shape.Dim.RemoveAt(0);
+        Refused(flat, "'logits'");
+
+        static void Refused(ModelProto model, string named)
+        {
+            var rewriter = ModelFolder.Load(model);
+            Assert.NotEmpty(rewriter.Rewrite(1, LogitsPositions.All));
+            var refusal = Assert.Throws<ModelRewriteException>(() => rewriter.Rewrite(1, LogitsPositions.Last));
+            Assert.Contains(rewriter.ModelPath, refusal.Message, StringComparison.Ordinal);
+            Assert.Contains(named, refusal.Message, StringComparison.Ordinal);
+        }
     }
 
     private static (float[] Logits, long[] Shape) Run(InferenceSession session, long[] tokens, int total, long[]? handles) =>

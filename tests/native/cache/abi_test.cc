@@ -79,6 +79,20 @@ TEST_F(Abi, NamesBadPoliciesAndShapes) {
   EXPECT_EQ(manager, nullptr);
 }
 
+TEST_F(Abi, CountsThatWouldOverflowAreRefused) {
+  kvp_model_shape shape = {512, 8192, 512, 256, INT64_MAX};
+  kvp_manager* manager = nullptr;
+  EXPECT_EQ(kvp_manager_create(&shape, 0, &manager), KVP_INVALID_ARGUMENT);
+  shape.max_tokens = INT32_MAX;
+  kvp_estimate estimate;
+  kvp_policy policy = kPolicy;
+  policy.recent_window = 1 << 20;
+  ASSERT_EQ(kvp_estimate_bytes(&shape, &policy, INT32_MAX, INT32_MAX, 512, &estimate), KVP_OK);
+  EXPECT_GT(estimate.resident_bytes, int64_t{1} << 50);
+  EXPECT_GT(estimate.prefill_peak_bytes, estimate.resident_bytes / 4);
+  EXPECT_EQ(kvp_estimate_bytes(&shape, &policy, int64_t{1} << 31, 0, 0, &estimate), KVP_INVALID_ARGUMENT);
+}
+
 TEST_F(Abi, SequencesOutliveTheirManager) {
   kvp_manager* manager = nullptr;
   ASSERT_EQ(kvp_manager_create(&kShape, 0, &manager), KVP_OK);

@@ -99,9 +99,13 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
     std::vector<float> output(query.size());
     parameters.layer = layer;
     const LayerRows rows = {&sequence, query.data(), key.data(), value.data(), output.data()};
-    const Status status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, nullptr, tasks)
-                                                  : RunDecodeLayer(parameters, {&rows, 1}, tasks);
+    LayerRun run;
+    Status status = LayerRun::Begin(sequence, layer, &run);
     if (!status.ok()) return {};
+    status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, nullptr, tasks)
+                                     : RunDecodeLayer(parameters, {&rows, 1}, tasks);
+    if (!status.ok()) return {};
+    run.Complete();
     outputs.push_back(std::move(output));
   }
   return outputs;
@@ -114,9 +118,8 @@ std::vector<std::vector<float>> ToyModel::Step(Sequence& sequence, int tokens) c
   SerialTaskRunner tasks;
   auto outputs = RunLayers(sequence, tasks);
   EXPECT_EQ(outputs.size(), static_cast<size_t>(kShape.layers));
-  const Status complete = sequence.CheckStepComplete();
-  EXPECT_TRUE(complete.ok()) << complete.message();
-  sequence.CommitStep();
+  const Status committed = sequence.CommitStep();
+  EXPECT_TRUE(committed.ok()) << committed.message();
   return outputs;
 }
 
@@ -163,7 +166,7 @@ ReadBack Read(Sequence& sequence, int layer, int kv_head) {
   ReadBack rows;
   rows.keys.resize(info.length * kShape.head_size);
   rows.values.resize(info.length * kShape.head_size);
-  const Status status = sequence.ReadRows(layer, kv_head, rows.keys.data(), rows.values.data());
+  const Status status = sequence.ReadRows(layer, kv_head, info.length, rows.keys.data(), rows.values.data());
   EXPECT_TRUE(status.ok()) << status.message();
   return rows;
 }

@@ -241,7 +241,7 @@ TEST(Fork, BothSidesContinueAsIfAlone) {
   other.Decode(*expected_fork, 90);
   ExpectSameCache(*fork, *expected_fork);
 
-  // The fork's checkpoint is the original's, which has long overwritten its own tail.
+  // Its checkpoint is its own, and older ones stay behind.
   ASSERT_TRUE(fork->Rewind(150).ok());
   model.Decode(*fork, 90);
   ExpectSameCache(*fork, *expected);
@@ -272,7 +272,7 @@ TEST(Rollback, DropsTheStepInEveryLayer) {
   const auto abandon = [&](int tokens) {
     ASSERT_TRUE(sequence->BeginStep(tokens).ok());
     ToyModel(99).RunLayers(*sequence, tasks);
-    sequence->RollbackStep();
+    ASSERT_TRUE(sequence->RollbackStep().ok());
   };
   ASSERT_TRUE(sequence->OpenSegment(150).ok());
   abandon(150);  // whole, sealing: nothing was committed, nothing is lost
@@ -286,20 +286,57 @@ TEST(Rollback, DropsTheStepInEveryLayer) {
   ExpectSameCache(*sequence, *expected);
 }
 
-TEST(Rollback, OfASealedChunkInvalidatesTheSequence) {
+TEST(Rollback, OfASealedChunkDropsTheSegmentOnly) {
   const ToyModel model;
   const auto manager = NewManager();
-  auto sequence = NewSequence(manager, MixedPolicy());
+  const auto expected = NewSequence(manager, MixedPolicy());
+  model.Prompt(*expected, 150);
+  model.Decode(*expected, 20);
+  model.Prompt(*expected, 150, 100);
+
+  const auto sequence = NewSequence(manager, MixedPolicy());
+  SerialTaskRunner tasks;
+  model.Prompt(*sequence, 150);
+  model.Decode(*sequence, 20);
+  ASSERT_TRUE(sequence->OpenSegment(150).ok());
+  ToyModel(99).Step(*sequence, 100);
+  ASSERT_TRUE(sequence->BeginStep(50).ok());
+  ToyModel(99).RunLayers(*sequence, tasks);
+  ASSERT_TRUE(sequence->RollbackStep().ok());
+  kvp_sequence_info info;
+  ASSERT_TRUE(sequence->GetInfo(&info).ok());
+  EXPECT_EQ(info.length, 170);
+  EXPECT_EQ(info.open_segment_tokens, 0);
+  EXPECT_EQ(manager->account()->InUse(MemoryUse::kStaging), 0);
+  model.Prompt(*sequence, 150, 100);
+  ExpectSameCache(*sequence, *expected);
+}
+
+TEST(Rollback, OfAFirstChunkFreesItsRows) {
+  const ToyModel model;
+  const auto sequence = NewSequence(NewManager(), MixedPolicy());
   SerialTaskRunner tasks;
   ASSERT_TRUE(sequence->OpenSegment(150).ok());
-  model.Step(*sequence, 100);
   ASSERT_TRUE(sequence->BeginStep(50).ok());
-  model.RunLayers(*sequence, tasks);
-  sequence->RollbackStep();
-  EXPECT_EQ(sequence->BeginStep(50).code(), KVP_SEQUENCE_INVALID);
-  EXPECT_EQ(sequence->Rewind(0).code(), KVP_SEQUENCE_INVALID);
-  sequence.reset();
-  EXPECT_EQ(BytesInUse(*manager), 0);
+  ASSERT_TRUE(sequence->RollbackStep().ok());
+  EXPECT_EQ(sequence->manager().account()->InUse(MemoryUse::kStaging), 0);
+}
+
+TEST(Step, CannotBeEndedDuringARun) {
+  const auto sequence = NewSequence(NewManager(), MixedPolicy());
+  ASSERT_TRUE(sequence->BeginStep(1).ok());
+  {
+    LayerRun run;
+    ASSERT_TRUE(LayerRun::Begin(*sequence, 0, &run).ok());
+    LayerRun other;
+    EXPECT_EQ(LayerRun::Begin(*sequence, 0, &other).code(), KVP_BUSY);
+    EXPECT_EQ(LayerRun::Begin(*sequence, 1, &other).code(), KVP_BUSY);
+    EXPECT_EQ(sequence->RollbackStep().code(), KVP_BUSY);
+    EXPECT_EQ(sequence->CommitStep().code(), KVP_BUSY);
+  }
+  EXPECT_EQ(sequence->CommitStep().code(), KVP_INVALID_STATE) << "the run ended without completing";
+  EXPECT_TRUE(sequence->RollbackStep().ok());
+  EXPECT_EQ(sequence->CommitStep().code(), KVP_INVALID_STATE) << "no step is open";
 }
 
 TEST(Step, RefusesWhatDoesNotFit) {
@@ -320,8 +357,9 @@ TEST(Step, RefusesWhatDoesNotFit) {
   EXPECT_EQ(sequence->CheckStepComplete().code(), KVP_INVALID_STATE) << "no layer has run";
   SerialTaskRunner tasks;
   model.RunLayers(*sequence, tasks);
-  EXPECT_EQ(sequence->BeginLayer(0).code(), KVP_INVALID_STATE) << "every layer has run";
-  sequence->CommitStep();
+  LayerRun again;
+  EXPECT_EQ(LayerRun::Begin(*sequence, 0, &again).code(), KVP_INVALID_STATE) << "every layer has run";
+  EXPECT_TRUE(sequence->CommitStep().ok());
   EXPECT_EQ(sequence->length(), 10);
 }
 
@@ -369,8 +407,8 @@ TEST(Memory, RunningOutWhileSealingFailsTheLayer) {
   ASSERT_TRUE(sequence->BeginStep(1000).ok());
   SerialTaskRunner tasks;
   EXPECT_TRUE(model.RunLayers(*sequence, tasks).empty());
-  EXPECT_NE(sequence->CheckStepComplete().code(), KVP_BUSY);
-  sequence->RollbackStep();
+  EXPECT_EQ(sequence->CheckStepComplete().code(), KVP_INVALID_STATE);
+  EXPECT_TRUE(sequence->RollbackStep().ok());
   ASSERT_TRUE(sequence->Rewind(0).ok());
   model.Prompt(*sequence, 300);
   ExpectDecodeMatchesRows(model, *sequence, 2e-2);

@@ -94,20 +94,23 @@ internal static class BuildCommand
                     task.Value = task.MaxValue;
                 });
             var bytes = Directory.EnumerateFiles(folder).Sum(f => new FileInfo(f).Length);
-            console.MarkupLineInterpolated($"Wrote [bold]{folder}[/], {bytes / 1e6:F1} MB in all its files.");
+            Line(console, FormattableString.Invariant($"Wrote {folder}, {bytes / 1e6:F1} MB in all its files."));
             return 0;
         }
         catch (OperationCanceledException)
         {
-            errors.MarkupLine("[yellow]Stopped; nothing was written.[/]");
+            Line(errors, "Stopped; nothing was written.");
             return 130;
         }
         catch (Exception e) when (e is ModelSourceException or ArgumentException or IOException or UnauthorizedAccessException)
         {
-            errors.MarkupLineInterpolated($"[red]{e.Message}[/]");
+            Line(errors, e.Message);
             return 1;
         }
     }
+
+    // Past Spectre's word wrap, which would break a path in two.
+    private static void Line(IAnsiConsole console, string text) => console.Profile.Out.Writer.WriteLine(text);
 
     // Not Progress<T>: that posts to the thread pool and could report after the end.
     private sealed class TaskProgress(ProgressTask task) : IProgress<BuildProgress>

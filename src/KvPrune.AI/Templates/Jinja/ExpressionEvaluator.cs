@@ -46,7 +46,8 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
     {
         IReadOnlyDictionary<string, object?> map when map.TryGetValue(attribute, out object? item) => item,
         LoopState loop => loop.Get(attribute),
-        Undefined undefined => throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it has no '{attribute}'."),
+        Undefined undefined =>
+            throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it has no '{attribute}'."),
         _ => new Undefined(attribute),
     };
 
@@ -72,7 +73,8 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
         object? value = expression is null ? null : Evaluate(expression, scope);
         return value is null
             ? null
-            : Values.AsNumber(value) ?? throw new TemplateFaultException($"a slice is bounded by numbers, not by {Values.Describe(value)}.");
+            : Values.AsNumber(value)
+                ?? throw new TemplateFaultException($"a slice is bounded by numbers, not by {Values.Describe(value)}.");
     }
 
     private bool Compare(Comparison comparison, Scope scope)
@@ -107,7 +109,9 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
     {
         if (Values.IsTrue(Evaluate(conditional.Condition, scope)))
             return Evaluate(conditional.Value, scope);
-        return conditional.Otherwise is null ? new Undefined("the value of an 'if' without 'else'") : Evaluate(conditional.Otherwise, scope);
+        return conditional.Otherwise is null
+            ? new Undefined("the value of an 'if' without 'else'")
+            : Evaluate(conditional.Otherwise, scope);
     }
 
     private static long Negate(bool isNegative, object? value)
@@ -155,8 +159,9 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
         foreach ((Expression key, Expression value) in literal.Items)
         {
             object? name = Evaluate(key, scope);
-            map[(name as TaintedText)?.Value ?? throw new TemplateFaultException($"{Values.Describe(name)} cannot be a key.")] =
-                Evaluate(value, scope);
+            if (name is not TaintedText text)
+                throw new TemplateFaultException($"{Values.Describe(name)} cannot be a key.");
+            map[text.Value] = Evaluate(value, scope);
         }
 
         return map;

@@ -3,7 +3,10 @@ using System.Text;
 
 namespace KvPrune.AI.Templates.Jinja;
 
-/// <summary>Parses expressions, with the precedence of Jinja 2: or, and, not, comparison, + -, ~, * // %, sign, postfix and filter.</summary>
+/// <summary>
+/// Parses expressions, with the precedence of Jinja 2: or, and, not, comparison, + -, ~, * // %, sign, postfix and
+/// filter.
+/// </summary>
 internal sealed class ExpressionParser(TokenStream tokens)
 {
     private readonly PostfixParser _postfix = new(tokens);

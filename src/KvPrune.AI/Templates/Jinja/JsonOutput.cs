@@ -4,7 +4,8 @@ using System.Text;
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// The filter tojson as chat templates are written for: Python's json.dumps with ensure_ascii off. Nothing is escaped for HTML.
+/// The filter tojson as chat templates are written for: Python's json.dumps with ensure_ascii off. Nothing is escaped
+/// for HTML.
 /// </summary>
 internal sealed class JsonOutput(int? indent, RenderBudget budget)
 {
@@ -13,12 +14,18 @@ internal sealed class JsonOutput(int? indent, RenderBudget budget)
     private readonly TaintedTextBuilder _output = new(budget);
 
     /// <param name="value">The value.</param>
-    /// <param name="indent">none, or the number of blanks a level is set in by, with every item on a line of its own.</param>
+    /// <param name="indent">
+    /// none, or the number of blanks a level is set in by, with every item on a line of its own.
+    /// </param>
     /// <param name="budget">The budget.</param>
     public static TaintedText Write(object? value, object? indent, RenderBudget budget)
     {
         if (indent is not null && (Values.AsNumber(indent) is not long blanks || blanks is < 0 or > WidestIndent))
-            throw new TemplateFaultException($"the indent of tojson is a number from 0 to {WidestIndent}, not {Values.Describe(indent)}.");
+        {
+            throw new TemplateFaultException(
+                $"the indent of tojson is a number from 0 to {WidestIndent}, not {Values.Describe(indent)}.");
+        }
+
         var json = new JsonOutput((int?)Values.AsNumber(indent), budget);
         json.WriteValue(value, depth: 0);
         return json._output.Build();

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// Parses what follows a value: attributes, indices, slices, method calls, filters and tests. Names are checked here, so that
-/// a template with an unknown one does not load.
+/// Parses what follows a value: attributes, indices, slices, method calls, filters and tests. Names are checked here,
+/// so that a template with an unknown one does not load.
 /// </summary>
 internal sealed class PostfixParser(TokenStream tokens)
 {
@@ -13,7 +13,8 @@ internal sealed class PostfixParser(TokenStream tokens)
 
     private static readonly HashSet<string> Tests =
     [
-        "defined", "undefined", "none", "true", "false", "boolean", "integer", "number", "string", "mapping", "sequence", "iterable",
+        "defined", "undefined", "none", "true", "false", "boolean", "integer", "number", "string", "mapping", "sequence",
+        "iterable",
     ];
 
     public Expression Parse(Expression value, ExpressionParser expressions, bool withFilters)
@@ -48,7 +49,11 @@ internal sealed class PostfixParser(TokenStream tokens)
     private Expression ParseAttribute(Expression value, ExpressionParser expressions, int line)
     {
         if (tokens.Current.Kind == TokenKind.Integer)
-            return new IndexAccess(line, value, new Constant(line, long.Parse(tokens.Take().Text, CultureInfo.InvariantCulture)));
+        {
+            long index = long.Parse(tokens.Take().Text, CultureInfo.InvariantCulture);
+            return new IndexAccess(line, value, new Constant(line, index));
+        }
+
         string attribute = tokens.Expect(TokenKind.Name, "the name of an attribute").Text;
         if (tokens.TakeOperator("("))
             return ParseMethod(value, attribute, expressions, line);

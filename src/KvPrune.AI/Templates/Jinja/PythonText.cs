@@ -59,7 +59,9 @@ internal static class PythonText
         length = 1;
         if (chosen is null)
             return IsWhiteSpace(fromEnd ? text[^1] : text[0]);
-        _ = fromEnd ? Rune.DecodeLastFromUtf16(text, out Rune rune, out length) : Rune.DecodeFromUtf16(text, out rune, out length);
+        _ = fromEnd
+            ? Rune.DecodeLastFromUtf16(text, out Rune rune, out length)
+            : Rune.DecodeFromUtf16(text, out rune, out length);
         return chosen.Contains(rune);
     }
 }

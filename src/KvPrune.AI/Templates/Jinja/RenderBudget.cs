@@ -1,8 +1,8 @@
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// Bounds on the work and the output of one rendering. Both grow with the messages, because an honest template handles every
-/// character a fixed number of times.
+/// Bounds on the work and the output of one rendering. Both grow with the messages, because an honest template handles
+/// every character a fixed number of times.
 /// </summary>
 internal sealed class RenderBudget(long contentLength)
 {

@@ -1,6 +1,8 @@
 namespace KvPrune.AI.Templates.Jinja;
 
-/// <summary>Indices and slices as Python has them: negative ones count from the end, and text is counted in code points.</summary>
+/// <summary>
+/// Indices and slices as Python has them: negative ones count from the end, and text is counted in code points.
+/// </summary>
 internal static class Slicing
 {
     /// <summary>One item of a list or one character of a text; <see cref="Undefined"/> beyond the ends.</summary>

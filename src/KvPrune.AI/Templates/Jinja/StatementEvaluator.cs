@@ -15,7 +15,10 @@ internal sealed class StatementEvaluator
     /// <exception cref="ChatTemplateException">The template failed or used up its budget; names the line.</exception>
     /// <exception cref="ChatTemplateRaisedException">The template called raise_exception.</exception>
     public static TaintedText Run(
-        TemplateSource source, IReadOnlyList<Statement> template, IReadOnlyDictionary<string, object?> variables, RenderBudget budget)
+        TemplateSource source,
+        IReadOnlyList<Statement> template,
+        IReadOnlyDictionary<string, object?> variables,
+        RenderBudget budget)
     {
         var scope = new Scope(outer: null);
         foreach ((string name, object? value) in variables)

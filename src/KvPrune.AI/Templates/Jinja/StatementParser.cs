@@ -73,9 +73,9 @@ internal sealed class StatementParser
         string keyword = "if";
         while (keyword != "endif")
         {
-            Expression condition = keyword == "else" ? new Constant(line, true) : _expressions.ParseWithoutConditional();
-            EndTag();
             bool isLast = keyword == "else";
+            Expression condition = isLast ? new Constant(line, true) : _expressions.ParseWithoutConditional();
+            EndTag();
             branches.Add((condition, ParseBody()));
             keyword = TakeEnd("if", line, isLast ? ["endif"] : ["elif", "else", "endif"]);
         }

@@ -32,7 +32,11 @@ internal sealed class TagReader(TemplateSource source, string text, string end)
     {
         char first = text[position];
         if (char.IsLetter(first) || first == '_')
-            return new Token(TokenKind.Name, Take(ref position, value => char.IsLetterOrDigit(value) || value == '_'), line);
+        {
+            string name = Take(ref position, value => char.IsLetterOrDigit(value) || value == '_');
+            return new Token(TokenKind.Name, name, line);
+        }
+
         if (char.IsAsciiDigit(first))
             return ReadNumber(ref position, line);
         if (first is '\'' or '"')
@@ -66,7 +70,11 @@ internal sealed class TagReader(TemplateSource source, string text, string end)
         string digits = Take(ref position, value => char.IsAsciiLetterOrDigit(value) || value == '_');
         bool isFraction = position + 1 < text.Length && text[position] == '.' && char.IsAsciiDigit(text[position + 1]);
         if (isFraction || !digits.All(char.IsAsciiDigit) || (digits.Length > 1 && digits[0] == '0'))
-            throw source.Fail(line, $"numbers other than plain whole ones are not supported ('{digits}{(isFraction ? "." : "")}').");
+        {
+            string shown = isFraction ? digits + "." : digits;
+            throw source.Fail(line, $"numbers other than plain whole ones are not supported ('{shown}').");
+        }
+
         if (!long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out _))
             throw source.Fail(line, $"the number {digits} is too large.");
         return new Token(TokenKind.Integer, digits, line);
@@ -119,7 +127,8 @@ internal sealed class TagReader(TemplateSource source, string text, string end)
     private int AppendCodePoint(StringBuilder value, int position, int digits, int line)
     {
         ReadOnlySpan<char> hex = text.AsSpan(position + 1, Math.Min(digits, text.Length - position - 1));
-        if (hex.Length < digits || !int.TryParse(hex, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int code)
+        if (hex.Length < digits
+            || !int.TryParse(hex, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int code)
             || !Rune.IsValid(code))
         {
             throw source.Fail(line, $"\\{text[position]} needs {digits} hexadecimal digits of a character.");

@@ -1,9 +1,9 @@
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// Cuts a template into text and tags, with the white space rules of Jinja 2 under trim_blocks and lstrip_blocks: the first
-/// newline after a block or comment goes, as do blanks between the start of a line and a block or comment; "-" takes all white
-/// space on its side, "+" switches the rule off. One newline at the very end of the template goes too.
+/// Cuts a template into text and tags, with the white space rules of Jinja 2 under trim_blocks and lstrip_blocks: the
+/// first newline after a block or comment goes, as do blanks between the start of a line and a block or comment; "-"
+/// takes all white space on its side, "+" switches the rule off. One newline at the very end of the template goes too.
 /// </summary>
 internal sealed class TemplateLexer
 {
@@ -21,7 +21,9 @@ internal sealed class TemplateLexer
         _text = text.EndsWith('\n') ? text[..^1] : text;
     }
 
-    /// <exception cref="ChatTemplateException">Something that is no token, or a tag without an end; names the line.</exception>
+    /// <exception cref="ChatTemplateException">
+    /// Something that is no token, or a tag without an end; names the line.
+    /// </exception>
     public static List<Token> Read(TemplateSource source) => new TemplateLexer(source).Read();
 
     private List<Token> Read()

@@ -1,8 +1,8 @@
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// Bounds that no chat template comes near, so that a hostile one can neither exhaust the stack while it is read nor hang or
-/// fill the memory while it renders.
+/// Bounds that no chat template comes near, so that a hostile one can neither exhaust the stack while it is read nor
+/// hang or fill the memory while it renders.
 /// </summary>
 internal static class TemplateLimits
 {

@@ -38,10 +38,8 @@ kvp_status Guard(const Function& function) {
     return Report(function());
   } catch (const std::bad_alloc&) {
     return Report({KVP_OUT_OF_MEMORY, "out of memory"});
-  } catch (const std::exception& error) {
-    return Report({KVP_INTERNAL_ERROR, error.what()});
   } catch (...) {
-    return Report({KVP_INTERNAL_ERROR, "unknown failure"});
+    return Report({KVP_INTERNAL_ERROR, "unexpected"});
   }
 }
 
@@ -67,10 +65,11 @@ kvp_status WithSequence(int64_t handle, const Function& function) {
 Status FindAll(const int64_t* handles, int32_t count, std::vector<std::shared_ptr<Sequence>>* sequences) {
   if (handles == nullptr) return Null("sequences");
   if (count < 1) return {KVP_INVALID_ARGUMENT, "a step needs at least one sequence"};
-  sequences->resize(count);
   for (int32_t i = 0; i < count; ++i) {
-    Status status = Find(handles[i], &(*sequences)[i]);
+    std::shared_ptr<Sequence> sequence;
+    Status status = Find(handles[i], &sequence);
     if (!status.ok()) return status;
+    sequences->push_back(std::move(sequence));
   }
   return {};
 }
@@ -148,11 +147,10 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
     Status status = MakeModelShape(*shape, &checked_shape);
     if (!status.ok()) return status;
     Policy checked_policy;
-    status = MakePolicy(*policy, &checked_policy);
+    status = MakePolicy(*policy, checked_shape, &checked_policy);
     if (!status.ok()) return status;
-    constexpr int64_t kMostTokens = int64_t{1} << 40;  // keeps the products within 64 bits
-    if (prompt_tokens > kMostTokens || generated_tokens > kMostTokens)
-      return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^40"};
+    if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX)
+      return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^31 - 1"};
     *estimate = EstimateBytes(checked_shape, checked_policy, prompt_tokens, generated_tokens, chunk_tokens);
     return {};
   });
@@ -164,7 +162,7 @@ kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, i
     if (policy == nullptr) return Null("policy");
     if (sequence == nullptr) return Null("sequence");
     Policy checked;
-    Status status = MakePolicy(*policy, &checked);
+    Status status = MakePolicy(*policy, manager->manager->shape(), &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = Sequence::Create(manager->manager, checked, &made);
@@ -175,15 +173,10 @@ kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, i
 }
 
 kvp_status kvp_sequence_release(int64_t sequence) {
-  return Guard([&]() -> Status {
-    std::shared_ptr<Sequence> found;
-    Status status = Find(sequence, &found);
-    if (!status.ok()) return status;
-    // A run in progress still writes to it.
-    if (found->InStep())
-      return {KVP_BUSY, "the sequence takes part in an open step; commit or roll back first"};
-    HandleTable::Instance().Remove(sequence);
-    return {};
+  return WithSequence(sequence, [&](Sequence& found) -> Status {
+    Status status = found.Close();
+    if (status.ok()) HandleTable::Instance().Remove(sequence);
+    return status;
   });
 }
 
@@ -214,11 +207,12 @@ kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length) {
   return WithSequence(sequence, [&](Sequence& found) { return found.Rewind(length); });
 }
 
-kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, float* keys, float* values) {
+kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, int64_t rows, float* keys,
+                             float* values) {
   return WithSequence(sequence, [&](Sequence& found) -> Status {
     if (keys == nullptr) return Null("keys");
     if (values == nullptr) return Null("values");
-    return found.ReadRows(layer, kv_head, keys, values);
+    return found.ReadRows(layer, kv_head, rows, keys, values);
   });
 }
 
@@ -229,13 +223,10 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
     if (!status.ok()) return status;
     if (new_tokens == nullptr) return Null("new_tokens");
     for (int32_t i = 0; i < count; ++i) {
-      try {
-        status = found[i]->BeginStep(new_tokens[i]);
-      } catch (const std::bad_alloc&) {
-        status = {KVP_OUT_OF_MEMORY, "out of memory"};
-      }
-      if (status.ok()) continue;
-      for (int32_t j = 0; j < i; ++j) found[j]->RollbackStep();
+      const kvp_status begun = Guard([&] { return found[i]->BeginStep(new_tokens[i]); });
+      if (begun == KVP_OK) continue;
+      status = Status(begun, last_error);
+      for (int32_t j = 0; j < i; ++j) (void)found[j]->RollbackStep();
       return status;
     }
     return {};
@@ -251,19 +242,23 @@ kvp_status kvp_step_commit(const int64_t* sequences, int32_t count) {
       status = sequence->CheckStepComplete();
       if (!status.ok()) return status;
     }
-    for (const auto& sequence : found) sequence->CommitStep();
+    for (const auto& sequence : found) {
+      status = sequence->CommitStep();
+      if (!status.ok()) return status;
+    }
     return {};
   });
 }
 
+// Rolls back whatever it finds, without allocating: it is what follows a failure.
 kvp_status kvp_step_rollback(const int64_t* sequences, int32_t count) {
-  return Guard([&]() -> Status {
-    std::vector<std::shared_ptr<Sequence>> found;
-    Status status = FindAll(sequences, count, &found);
-    if (!status.ok()) return status;
-    for (const auto& sequence : found) sequence->RollbackStep();
-    return {};
-  });
+  kvp_status result = KVP_OK;
+  for (int32_t i = 0; sequences != nullptr && i < count; ++i) {
+    const kvp_status status =
+        WithSequence(sequences[i], [](Sequence& found) { return found.RollbackStep(); });
+    if (result == KVP_OK) result = status;
+  }
+  return result;
 }
 
 }  // extern "C"

@@ -3,8 +3,8 @@
  *
  * Every function that can fail returns a kvp_status; kvp_last_error() then holds a message for the calling
  * thread. No function throws, aborts or prints. Sequences are named by 64-bit handles with a generation
- * counter: using one after its release is reported as KVP_STALE_HANDLE. Functions on different sequences may
- * be called from different threads at once.
+ * counter: using one after its release is reported as KVP_STALE_HANDLE. All functions may be called from any
+ * thread; what would disturb a run of the graph is refused with KVP_BUSY.
  */
 #ifndef KVPRUNE_API_KVPRUNE_H_
 #define KVPRUNE_API_KVPRUNE_H_
@@ -26,15 +26,14 @@ extern "C" {
 typedef enum kvp_status {
   KVP_OK = 0,
   KVP_INVALID_ARGUMENT = 1,
-  KVP_STALE_HANDLE = 2,     /* unknown, released or never issued */
-  KVP_BUSY = 3,             /* the sequence already takes part in an open step */
-  KVP_OUT_OF_MEMORY = 4,    /* the byte limit or the machine's memory is reached */
-  KVP_INVALID_STATE = 5,    /* the call does not fit the sequence's state; the message says which */
-  KVP_LENGTH_MISMATCH = 6,  /* the graph's lengths differ from the sequence's */
-  KVP_NOT_REWINDABLE = 7,   /* neither a checkpoint nor inside the dense tail */
-  KVP_SEQUENCE_INVALID = 8, /* a failure while sealing lost rows; only release is allowed */
-  KVP_UNSUPPORTED = 9,
-  KVP_INTERNAL_ERROR = 10
+  KVP_STALE_HANDLE = 2,    /* unknown, released or never issued */
+  KVP_BUSY = 3,            /* the sequence takes part in an open step, or a run of the graph uses it */
+  KVP_OUT_OF_MEMORY = 4,   /* the byte limit or the machine's memory is reached */
+  KVP_INVALID_STATE = 5,   /* the call does not fit the sequence's state; the message says which */
+  KVP_LENGTH_MISMATCH = 6, /* the graph's lengths differ from the sequence's */
+  KVP_NOT_REWINDABLE = 7,  /* neither a checkpoint nor inside the dense tail */
+  KVP_UNSUPPORTED = 8,
+  KVP_INTERNAL_ERROR = 9
 } kvp_status;
 
 typedef enum kvp_storage {
@@ -48,7 +47,7 @@ typedef struct kvp_model_shape {
   int32_t query_heads;
   int32_t kv_heads;
   int32_t head_size;
-  int64_t max_tokens; /* longest sequence the model takes */
+  int64_t max_tokens; /* longest sequence the model takes, at most 2^31 - 1 */
 } kvp_model_shape;
 
 typedef struct kvp_policy {
@@ -68,8 +67,9 @@ typedef struct kvp_estimate {
 
 typedef struct kvp_manager_statistics {
   int64_t sealed_bytes;  /* tiles with masks, scales and channel lists */
-  int64_t tail_bytes;    /* dense tails, checkpoints' copies included */
-  int64_t staging_bytes; /* dense prompt rows and observation queries of open segments */
+  int64_t tail_bytes;    /* dense tails, those of checkpoints included */
+  int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; a decode run's partial
+                            sums */
   int64_t peak_bytes;    /* highest sum so far */
   int64_t sequences;
 } kvp_manager_statistics;
@@ -79,7 +79,7 @@ typedef struct kvp_sequence_info {
   int64_t sealed_tokens;       /* of these in sealed tiles */
   int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open */
   int64_t sealed_bytes;        /* of all tiles it reads, shared ones included */
-  int64_t tail_bytes;
+  int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
 
@@ -107,7 +107,8 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
 
 /*
  * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
- * (0: whole), then generated_tokens decode steps.
+ * (0: whole), then generated_tokens decode steps. A decode run takes its partial sums on top, for as long as
+ * one layer runs.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
@@ -115,34 +116,40 @@ KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_po
 
 KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence);
 KVP_API kvp_status kvp_sequence_release(int64_t sequence);
-/* A second sequence with the same past: tiles are shared, the dense tail is copied. Not while a segment is
- * open. */
+/*
+ * A second sequence with the same past: tiles are shared, the dense tail is copied, one checkpoint stands at
+ * its length. Not while a segment is open.
+ */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
 KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);
 /*
  * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
  * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one
- * decode token.
+ * decode token. Rows still in the dense tail are compressed together with the segment.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
-/* Remembers the present length as one to rewind to exactly. */
+/* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
+ * its own. */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
 /*
- * Back to `length`: a checkpoint or a length since the last sealing, where the state is exactly what it was.
- * An open segment is dropped and must begin at or after `length`.
+ * Back to `length`: 0, a checkpoint, or a length since the last sealing. What follows is what would have
+ * followed then (inside a prompt that was too short to be sealed: with its rows rounded to the tail's
+ * storage). An open segment is dropped and must begin at or after `length`. Needs no memory.
  */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
- * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [length, head_size].
+ * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [rows, head_size], where
+ * rows must be the sequence's length.
  * For tests and evaluation.
  */
-KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, float* keys,
-                                     float* values);
+KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, int64_t rows,
+                                     float* keys, float* values);
 
 /*
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
  * graph runs, commit makes them part of the sequences, rollback drops them in every layer. Begin takes all
- * sequences or none.
+ * sequences or none; commit is refused unless every layer ran. Rolling back the last chunk of a segment after
+ * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);

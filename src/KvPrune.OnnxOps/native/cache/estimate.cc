@@ -15,7 +15,7 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
   const int64_t tiles = policy.SealableTiles(prompt_tokens);
   const int64_t slab =
       tiles > 0 ? TileSlab::Bytes(PromptTileFormat(policy, shape.head_size), shape.kv_heads, tiles) : 0;
-  const int64_t rows = prompt_tokens > 0 ? PromptRows::Bytes(shape, policy, prompt_tokens) : 0;
+  const int64_t rows = prompt_tokens > 0 ? PromptRows::Bytes(shape, policy, prompt_tokens, prompt_tokens) : 0;
 
   kvp_estimate estimate = {};
   const bool whole = chunk_tokens <= 0 || chunk_tokens >= prompt_tokens;

@@ -12,7 +12,7 @@ int64_t HandleTable::Add(std::shared_ptr<Sequence> sequence) {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) {
     slots_.emplace_back();
-    free_.reserve(slots_.size());  // Remove must not allocate
+    free_.reserve(slots_.capacity());  // Remove must not allocate
     free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
   }
   const uint32_t index = free_.back();
@@ -39,9 +39,12 @@ std::shared_ptr<Sequence> HandleTable::Remove(int64_t handle) {
   const std::lock_guard lock(mutex_);
   Slot* slot = Locate(handle);
   if (slot == nullptr) return nullptr;
-  constexpr uint32_t kGenerations = 0x7fffffffu;  // keeps handles positive
-  slot->generation = slot->generation % kGenerations + 1;
-  free_.push_back(static_cast<uint32_t>(slot - slots_.data()));
+  // A slot whose generations are used up stays out of use: handles are positive and never come back.
+  constexpr uint32_t kLastGeneration = 0x7fffffffu;
+  if (slot->generation < kLastGeneration) {
+    ++slot->generation;
+    free_.push_back(static_cast<uint32_t>(slot - slots_.data()));
+  }
   return std::move(slot->sequence);
 }
 

@@ -41,7 +41,7 @@ struct LayerRows {
   float* output;
 };
 
-// Attention of a prompt's tokens over a dense past without sealed tiles, by someone who is better at it.
+// Attention of a prompt's tokens over a dense past without sealed tiles: the runtime's own kernel.
 class DensePromptKernel {
  public:
   virtual ~DensePromptKernel() = default;
@@ -50,12 +50,12 @@ class DensePromptKernel {
   virtual Status Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) = 0;
 };
 
-// One prompt step of one sequence in one layer; seals the layer when the step ends its segment. `dense` may
-// be null: the cache's own kernels then read the whole prompt.
+// One prompt step of one sequence in one layer, within a LayerRun; seals the layer when the step ends its
+// segment. `dense` may be null: the cache's own kernels then read the whole prompt.
 Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, DensePromptKernel* dense,
                       TaskRunner& tasks);
 
-// One decode step of a batch of sequences of any lengths in one layer.
+// One decode step of a batch of sequences of any lengths in one layer, within a LayerRun of each.
 Status RunDecodeLayer(const LayerParameters& parameters, std::span<const LayerRows> batch, TaskRunner& tasks);
 
 }  // namespace kvprune

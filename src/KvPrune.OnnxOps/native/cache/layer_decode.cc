@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #include "cache/layer.h"
 #include "cache/tile_walk.h"
@@ -85,7 +84,8 @@ class DecodeBatch {
       const int64_t offset = static_cast<int64_t>(head) * shape_.head_size;
       std::memcpy(key, rows.key + offset, shape_.head_size * sizeof(float));
       if (parameters_.rotary.active()) parameters_.rotary.Rotate(key, position);
-      sequence.tail().Write(parameters_.layer, head, sequence.tail_rows(), key, rows.value + offset);
+      sequence.tail().Write(parameters_.layer, head, static_cast<int>(sequence.dense_rows()), key,
+                            rows.value + offset);
     }
     for (int head = 0; head < shape_.query_heads; ++head) {
       const int64_t offset = static_cast<int64_t>(head) * shape_.head_size;
@@ -111,7 +111,7 @@ class DecodeBatch {
                 queries, work.query_count, shape_.head_size, &state);
     if (work.chunk == work.chunks - 1) {
       int64_t visible[kMaxQueryRows];
-      std::fill_n(visible, work.query_count, sequence.tail_rows() + 1);
+      std::fill_n(visible, work.query_count, sequence.dense_rows() + 1);
       Kernels().attend_dense(batch_[work.row].sequence->tail().Rows(parameters_.layer, work.kv_head), visible,
                              queries, work.query_count, &state);
     }
@@ -161,10 +161,6 @@ class DecodeBatch {
 
 Status RunDecodeLayer(const LayerParameters& parameters, std::span<const LayerRows> batch,
                       TaskRunner& tasks) {
-  for (const LayerRows& rows : batch) {
-    Status status = rows.sequence->BeginLayer(parameters.layer);
-    if (!status.ok()) return status;
-  }
   return DecodeBatch(parameters, batch).Run(tasks);
 }
 

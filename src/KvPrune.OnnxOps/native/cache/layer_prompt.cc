@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #include "cache/layer.h"
 #include "cache/tile_walk.h"
@@ -29,7 +28,7 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
                   TaskRunner& tasks) {
   const Sequence& sequence = *rows.sequence;
   const ModelShape& shape = sequence.shape();
-  const int64_t past = sequence.prompt_row_count();
+  const int64_t past = sequence.dense_rows();
   const size_t row_bytes = static_cast<size_t>(shape.head_size) * sizeof(float);
   tasks.For(static_cast<size_t>(sequence.step_tokens()), [&](size_t t) {
     for (int head = 0; head < shape.kv_heads; ++head) {
@@ -46,12 +45,12 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
 
 // New tokens over sealed tiles, which all of them see whole, and dense rows, causally. A KV head's query rows
 // (token x group) go through its tiles in blocks.
-Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows,
-                       const PromptRows& prompt_rows, TaskRunner& tasks) {
+void AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
+                     TaskRunner& tasks) {
   const Sequence& sequence = *rows.sequence;
   const ModelShape& shape = sequence.shape();
   const int group = shape.group();
-  const int64_t past = sequence.prompt_row_count();
+  const int64_t past = sequence.dense_rows();
   const int64_t head_rows = static_cast<int64_t>(sequence.step_tokens()) * group;
   const int64_t blocks = (head_rows + kMaxQueryRows - 1) / kMaxQueryRows;
   const int64_t tiles = sequence.sealed_tokens() / kTileTokens;
@@ -81,7 +80,6 @@ Status AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows,
     Kernels().attend_dense(prompt_rows.Rows(kv_head), visible, queries, count, &state);
     FinishAttention(state, count, shape.head_size, output);
   });
-  return {};
 }
 
 void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head,
@@ -94,11 +92,10 @@ void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int
   }
   const int64_t segment_tokens = sequence.length() + sequence.step_tokens() - sequence.segment_start();
   const int observed = static_cast<int>(std::min<int64_t>(segment_tokens, prompt_rows.observation_window()));
-  float scores[kMaxHeadSize];
   SelectThinkChannels(
       prompt_rows.observed() + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size, observed,
       prompt_rows.observed_stride(), shape.group(), prompt_rows.keys(kv_head), slab.tokens(), shape.head_size,
-      slab.format().key_channels, scores, channels);
+      slab.format().key_channels, channels);
 }
 
 Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const PromptRows& prompt_rows,
@@ -129,21 +126,16 @@ Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const Pr
 Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, DensePromptKernel* dense,
                       TaskRunner& tasks) {
   Sequence& sequence = *rows.sequence;
-  Status status = sequence.BeginLayer(parameters.layer);
-  if (!status.ok()) return status;
-  PromptRows* prompt_rows = nullptr;
-  status = sequence.PreparePromptRows(parameters.layer, &prompt_rows);
-  if (!status.ok()) return status;
-
-  if (prompt_rows->observation_window() > 0) ObserveQueries(parameters, rows, *prompt_rows);
+  PromptRows& prompt_rows = sequence.PreparePromptRows(parameters.layer);
+  if (prompt_rows.observation_window() > 0) ObserveQueries(parameters, rows, prompt_rows);
   if (dense != nullptr && sequence.sealed_tokens() == 0) {
-    status = dense->Run(rows, *prompt_rows, sequence.prompt_row_count(), sequence.step_tokens());
+    Status status = dense->Run(rows, prompt_rows, sequence.dense_rows(), sequence.step_tokens());
+    if (!status.ok()) return status;
   } else {
-    WriteNewRows(parameters, rows, *prompt_rows, tasks);
-    status = AttendOverTiles(parameters, rows, *prompt_rows, tasks);
+    WriteNewRows(parameters, rows, prompt_rows, tasks);
+    AttendOverTiles(parameters, rows, prompt_rows, tasks);
   }
-  if (!status.ok()) return status;
-  return sequence.StepSeals() ? SealLayer(parameters, sequence, *prompt_rows, tasks) : Status();
+  return sequence.StepSeals() ? SealLayer(parameters, sequence, prompt_rows, tasks) : Status();
 }
 
 }  // namespace kvprune

@@ -20,7 +20,7 @@ class Manager {
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
   int64_t id() const { return id_; }
 
-  void AddSequence(int64_t change) { sequences_.fetch_add(change, std::memory_order_relaxed); }
+  void CountSequences(int64_t change) { sequences_.fetch_add(change, std::memory_order_relaxed); }
   int64_t sequences() const { return sequences_.load(std::memory_order_relaxed); }
 
  private:

@@ -6,13 +6,15 @@
 namespace kvprune {
 
 Status MemoryAccount::Charge(MemoryUse use, int64_t bytes) {
-  const int64_t total = total_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (byte_limit_ > 0 && total > byte_limit_) {
-    total_.fetch_sub(bytes, std::memory_order_relaxed);
-    return {KVP_OUT_OF_MEMORY, "the KV cache needs " + std::to_string(bytes) + " more bytes, but " +
-                                   std::to_string(total - bytes) + " of the limit of " +
-                                   std::to_string(byte_limit_) + " bytes are in use"};
-  }
+  // The total never exceeds the limit, not even for a moment: another thread's charge could fail by it.
+  int64_t total = total_.load(std::memory_order_relaxed);
+  do {
+    if (byte_limit_ > 0 && bytes > byte_limit_ - total)
+      return {KVP_OUT_OF_MEMORY, "the KV cache needs " + std::to_string(bytes) + " more bytes, but " +
+                                     std::to_string(total) + " of the limit of " +
+                                     std::to_string(byte_limit_) + " bytes are in use"};
+  } while (!total_.compare_exchange_weak(total, total + bytes, std::memory_order_relaxed));
+  total += bytes;
   by_use_[static_cast<int>(use)].fetch_add(bytes, std::memory_order_relaxed);
   int64_t peak = peak_.load(std::memory_order_relaxed);
   while (total > peak && !peak_.compare_exchange_weak(peak, total, std::memory_order_relaxed)) {

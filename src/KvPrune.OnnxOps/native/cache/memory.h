@@ -48,7 +48,6 @@ class Buffer {
 
   uint8_t* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
-  explicit operator bool() const { return data_ != nullptr; }
   void Free();
 
  private:

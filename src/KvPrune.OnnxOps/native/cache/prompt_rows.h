@@ -16,10 +16,10 @@ namespace kvprune {
 class PromptRows {
  public:
   static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
-                       const Policy& policy, int64_t capacity, PromptRows* rows);
-  static int64_t Bytes(const ModelShape& shape, const Policy& policy, int64_t capacity);
+                       const Policy& policy, int64_t capacity, int64_t segment_tokens, PromptRows* rows);
+  static int64_t Bytes(const ModelShape& shape, const Policy& policy, int64_t capacity,
+                       int64_t segment_tokens);
 
-  explicit operator bool() const { return static_cast<bool>(buffer_); }
   int64_t bytes() const { return buffer_.bytes(); }
   int64_t capacity() const { return capacity_; }
   float* keys(int kv_head) const { return Base() + static_cast<int64_t>(kv_head) * capacity_ * head_size_; }

@@ -12,7 +12,7 @@ Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
       prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
       slabs_(manager_->shape().layers) {
-  manager_->AddSequence(1);
+  manager_->CountSequences(1);
 }
 
 Status Sequence::Create(std::shared_ptr<Manager> manager, const Policy& policy,
@@ -28,22 +28,17 @@ Status Sequence::NewTail(std::shared_ptr<DenseTail>* tail) const {
   return DenseTail::Create(manager_->account(), shape(), policy_, tail);
 }
 
-Status Sequence::CheckUsable() const {
-  if (invalid_)
-    return {
-        KVP_SEQUENCE_INVALID,
-        "a failure while the sequence was being compressed lost rows; release it and read the prompt again"};
+Status Sequence::CheckIdle() const {
+  if (step_) return {KVP_BUSY, "the sequence takes part in an open step"};
+  if (closed_) return {KVP_STALE_HANDLE, "the sequence was released"};
   return {};
 }
 
-Status Sequence::CheckIdle() const {
-  if (step_) return {KVP_BUSY, "the sequence takes part in an open step"};
-  return CheckUsable();
-}
-
-bool Sequence::InStep() {
+Status Sequence::Close() {
   const std::lock_guard lock(mutex_);
-  return step_.has_value();
+  Status status = CheckIdle();
+  if (status.ok()) closed_ = true;
+  return status;
 }
 
 Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
@@ -54,12 +49,13 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
   std::shared_ptr<Sequence> made;
   status = Create(manager_, policy_, &made);
   if (!status.ok()) return status;
-  made->tail_->CopyFrom(*tail_, 0, tail_rows());
+  made->tail_->CopyFrom(*tail_, 0, static_cast<int>(dense_rows()));
   made->length_ = length_;
   made->sealed_ = sealed_;
   made->last_sealing_ = last_sealing_;
   made->slabs_ = slabs_;
-  made->checkpoints_ = checkpoints_;
+  // Older checkpoints stay with the original: each would pin a tail for as long as the fork lives.
+  made->AddCheckpoint();
   *fork = std::move(made);
   return {};
 }
@@ -100,46 +96,32 @@ Status Sequence::Rewind(int64_t length) {
   if (length < 0 || length > length_)
     return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) +
                                       ": the sequence holds " + std::to_string(length_) + " tokens"};
-  if (segment_ && length > segment_->start)
+  const int64_t tail_end = segment_ ? segment_->start : length_;
+  if (length > tail_end && length < length_)
     return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
-                                    " inside the open segment, which begins at " +
-                                    std::to_string(segment_->start)};
-
-  const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
-                                  [length](const SavedState& state) { return state.length == length; });
-  const int64_t start = segment_ ? segment_->start : length_;
-  std::shared_ptr<DenseTail> tail = tail_;
-  if (length == 0) {
-    if (tail_.use_count() > 2) status = NewTail(&tail);
-    if (!status.ok()) return status;
-    for (SlabList& list : slabs_) list.clear();
-    sealed_ = last_sealing_ = 0;
-  } else if (length == start) {
-    // Dropping the open segment is all there is to do.
-  } else if (length >= last_sealing_) {
-    // Rows after `length` will be overwritten: they must not be a checkpoint's. `tail` is the second owner.
-    if (tail_.use_count() > 2) {
-      status = NewTail(&tail);
-      if (!status.ok()) return status;
-      tail->CopyFrom(*tail_, 0, static_cast<int>(length - sealed_));
-    }
-  } else if (saved != checkpoints_.end()) {
-    status = NewTail(&tail);
-    if (!status.ok()) return status;
-    tail->CopyFrom(*saved->tail, 0, static_cast<int>(saved->length - saved->sealed));
-    for (SlabList& list : slabs_) list.resize(saved->slab_count);
-    sealed_ = saved->sealed;
-    last_sealing_ = saved->last_sealing;
-  } else {
-    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
-                                    ": no checkpoint there, and rows were sealed at " +
-                                    std::to_string(last_sealing_)};
+                                    " inside the open segment, which begins at " + std::to_string(tail_end)};
+  if (length < tail_end && length < last_sealing_) {
+    const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
+                                    [length](const SavedState& state) { return state.length == length; });
+    if (saved == checkpoints_.end() && length > 0)
+      return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
+                                      ": no checkpoint is there, and rows were sealed at " +
+                                      std::to_string(last_sealing_)};
+    RestoreTail(length > 0 ? *saved : SavedState{0, 0, 0, 0, tail_});
   }
-  tail_ = std::move(tail);
+  // Otherwise the tail only gets shorter: rows of the checkpoints that stay lie before `length`.
   length_ = length;
   segment_.reset();
   std::erase_if(checkpoints_, [length](const SavedState& state) { return state.length > length; });
   return {};
+}
+
+// In place: sealing left the live tail to nobody else, so only checkpoints that are about to go refer to it.
+void Sequence::RestoreTail(const SavedState& saved) {
+  tail_->CopyFrom(*saved.tail, 0, static_cast<int>(saved.length - saved.sealed));
+  for (SlabList& list : slabs_) list.resize(saved.slab_count);
+  sealed_ = saved.sealed;
+  last_sealing_ = saved.last_sealing;
 }
 
 Status Sequence::GetInfo(kvp_sequence_info* info) {
@@ -150,6 +132,11 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   for (const SlabList& list : slabs_)
     for (const auto& slab : list) info->sealed_bytes += slab->bytes();
   info->tail_bytes = tail_->bytes();
+  const DenseTail* counted = tail_.get();
+  for (auto state = checkpoints_.rbegin(); state != checkpoints_.rend(); ++state) {
+    if (state->tail.get() != counted) info->tail_bytes += state->tail->bytes();
+    counted = state->tail.get();
+  }
   if (segment_) {
     info->open_segment_tokens = segment_->start + segment_->tokens - length_;
     for (const PromptRows& rows : segment_->rows) info->staging_bytes += rows.bytes();
@@ -158,20 +145,23 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   return {};
 }
 
-Status Sequence::ReadRows(int layer, int kv_head, float* keys, float* values) {
+Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values) {
   const std::lock_guard lock(mutex_);
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
     return {KVP_INVALID_ARGUMENT,
             "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+  if (rows != length_)
+    return {KVP_INVALID_ARGUMENT,
+            "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
   for (const auto& slab : slabs_[layer])
     for (int64_t i = 0; i < slab->tiles(); ++i) {
       UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);
       keys += kTileTokens * shape().head_size;
       values += kTileTokens * shape().head_size;
     }
-  const int64_t dense = length_ - sealed_;
+  const int64_t dense = dense_rows();
   if (segment_ && !segment_->rows.empty()) {
     const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);
     std::memcpy(keys, segment_->rows[layer].keys(kv_head), bytes);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "cache/dense_tail.h"
@@ -18,18 +19,18 @@ namespace kvprune {
 
 using SlabList = std::vector<std::shared_ptr<const TileSlab>>;
 
-// The KV cache of one conversation: per layer sealed slabs, oldest first, then a dense tail.
+// The KV cache of one conversation: per layer sealed slabs, oldest first, then dense rows.
 //
 //   tokens:  [ sealed slabs ........ | dense tail ]        between steps
 //            [ sealed slabs ........ | prompt rows ..... ] while a segment is open (they begin with the tail)
 //
-// The public functions lock; those marked "step" are called by the layers of an open step, one layer at a
-// time, and need no lock because an open step keeps every other caller out.
+// Every function locks but those marked "run": they are for the holder of a LayerRun, which keeps every other
+// change out.
 class Sequence {
  public:
   static Status Create(std::shared_ptr<Manager> manager, const Policy& policy,
                        std::shared_ptr<Sequence>* sequence);
-  ~Sequence() { manager_->AddSequence(-1); }
+  ~Sequence() { manager_->CountSequences(-1); }
 
   const Manager& manager() const { return *manager_; }
   const ModelShape& shape() const { return manager_->shape(); }
@@ -40,40 +41,39 @@ class Sequence {
   Status Checkpoint();
   Status Rewind(int64_t length);
   Status GetInfo(kvp_sequence_info* info);
-  Status ReadRows(int layer, int kv_head, float* keys, float* values);
+  Status ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values);
+  // Refuses every later step, so that a released sequence cannot be left inside one.
+  Status Close();
 
   Status BeginStep(int new_tokens);
   // Whether every layer of the open step has run, so that it may be committed.
   Status CheckStepComplete();
-  void CommitStep();
-  void RollbackStep();
-  // Whether a step is open: callable without one.
-  bool InStep();
+  Status CommitStep();
+  Status RollbackStep();
 
-  // Step: state that a layer's attention reads.
+  // Run: what a layer's attention reads.
   bool StepIsPrompt() const { return segment_.has_value(); }
   int step_tokens() const { return step_->new_tokens; }
   int64_t length() const { return length_; }
   int64_t sealed_tokens() const { return sealed_; }
   const SlabList& slabs(int layer) const { return slabs_[layer]; }
   DenseTail& tail() const { return *tail_; }
-  int tail_rows() const { return static_cast<int>(length_ - sealed_); }
-  // Rows already in prompt_rows: the former tail and the segment's committed tokens.
-  int64_t prompt_row_count() const { return length_ - sealed_; }
+  // Committed rows after the sealed ones: in the tail, or in the prompt rows of an open segment.
+  int64_t dense_rows() const { return length_ - sealed_; }
   int64_t segment_start() const { return segment_->start; }
 
-  // Step: claims `layer` for this run. Each layer of a step runs exactly once.
-  Status BeginLayer(int layer);
-  // Step: the prompt rows of `layer`, filled up to prompt_row_count().
-  Status PreparePromptRows(int layer, PromptRows** rows);
-  // Step: whether the step fills its segment, so that FinishPromptLayer seals the layer.
+  // Run: the prompt rows of `layer`, filled up to dense_rows().
+  PromptRows& PreparePromptRows(int layer);
+  // Run: whether the step fills its segment, so that the layer is to be sealed.
   bool StepSeals() const { return step_->seals; }
-  // Step: creates the slab that takes a layer's sealed rows (null when none leave the window).
+  // Run: creates the slab that takes a layer's sealed rows (null when none leave the window).
   Status CreatePromptSlab(std::shared_ptr<TileSlab>* slab);
-  // Step: takes the sealed slab and moves the rows after it into the tail.
+  // Run: takes the sealed slab and moves the rows after it into the tail.
   void FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab);
 
  private:
+  friend class LayerRun;
+
   struct Segment {
     int64_t start;
     int64_t tokens;
@@ -81,12 +81,13 @@ class Sequence {
   };
   struct Step {
     int new_tokens;
-    bool seals;
+    bool seals = false;
+    bool layer_running = false;
     std::vector<bool> layer_done;
     PromptRows whole;                 // one layer's rows, when one step reads the whole segment
     SlabList new_slabs;               // per layer
     std::shared_ptr<DenseTail> tail;  // replaces tail_ at commit
-    bool lost_rows = false;           // a layer's committed prompt rows were sealed and freed
+    bool consumed_rows = false;       // a layer's committed prompt rows were sealed and freed
     std::vector<float> unpacked;      // one tile of K and V rows, for SealTail
   };
   struct SavedState {
@@ -99,16 +100,18 @@ class Sequence {
 
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
 
-  Status CheckUsable() const;
   Status CheckIdle() const;
   void AddCheckpoint();
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
+  void RestoreTail(const SavedState& saved);
   int64_t SegmentRowCapacity() const { return segment_->start - sealed_ + segment_->tokens; }
-  bool StepIsWholeSegment() const {
-    return segment_ && length_ == segment_->start && step_->new_tokens == segment_->tokens;
-  }
-  Status BeginPromptStep(int new_tokens, Step* step);
-  Status BeginDecodeStep(int new_tokens, Step* step);
+  bool StepIsWholeSegment() const { return segment_->rows.empty(); }
+
+  Status BeginLayer(int layer);
+  void EndLayer(int layer, bool done);
+  Status BeginPromptStep(Step* step);
+  Status BeginDecodeStep(Step* step);
+  Status CheckComplete() const;
   void ReserveForSealing();
   void SealTail();
 
@@ -118,7 +121,7 @@ class Sequence {
   const TileFormat generated_format_;
 
   std::mutex mutex_;
-  bool invalid_ = false;
+  bool closed_ = false;
   int64_t length_ = 0;        // committed tokens
   int64_t sealed_ = 0;        // of these in slabs
   int64_t last_sealing_ = 0;  // length at which rows last left the tail
@@ -127,6 +130,34 @@ class Sequence {
   std::optional<Segment> segment_;
   std::optional<Step> step_;
   std::vector<SavedState> checkpoints_;  // ascending lengths
+};
+
+// One layer's run within a sequence's open step: while it lives the step can be neither ended nor run again.
+// A run that ends without Complete() leaves the step one that cannot be committed.
+class LayerRun {
+ public:
+  LayerRun() = default;
+  LayerRun(LayerRun&& other) noexcept
+      : sequence_(std::exchange(other.sequence_, nullptr)), layer_(other.layer_), done_(other.done_) {}
+  LayerRun& operator=(LayerRun&&) = delete;
+  ~LayerRun() {
+    if (sequence_ != nullptr) sequence_->EndLayer(layer_, done_);
+  }
+
+  static Status Begin(Sequence& sequence, int layer, LayerRun* run) {
+    Status status = sequence.BeginLayer(layer);
+    if (status.ok()) {
+      run->sequence_ = &sequence;
+      run->layer_ = layer;
+    }
+    return status;
+  }
+  void Complete() { done_ = true; }
+
+ private:
+  Sequence* sequence_ = nullptr;
+  int layer_ = 0;
+  bool done_ = false;
 };
 
 }  // namespace kvprune

@@ -11,53 +11,54 @@ Status Sequence::BeginStep(int new_tokens) {
   if (!status.ok()) return status;
   Step step;
   step.new_tokens = new_tokens;
-  step.seals = false;
   step.layer_done.assign(shape().layers, false);
   step.new_slabs.resize(shape().layers);
-  status = segment_ ? BeginPromptStep(new_tokens, &step) : BeginDecodeStep(new_tokens, &step);
+  status = segment_ ? BeginPromptStep(&step) : BeginDecodeStep(&step);
   if (!status.ok()) return status;
   step_ = std::move(step);
   return {};
 }
 
-// Memory that depends on no result is taken here, so that running out of it fails before any layer has run.
-Status Sequence::BeginPromptStep(int new_tokens, Step* step) {
+Status Sequence::BeginPromptStep(Step* step) {
   const int64_t left = segment_->start + segment_->tokens - length_;
-  if (new_tokens < 1 || new_tokens > left)
-    return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(new_tokens) +
+  if (step->new_tokens < 1 || step->new_tokens > left)
+    return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(step->new_tokens) +
                                       " tokens does not fit the open segment, of which " +
                                       std::to_string(left) + " tokens are left"};
-  step->seals = new_tokens == left;
+  step->seals = step->new_tokens == left;
   if (step->seals) ReserveForSealing();
-  if (new_tokens == segment_->tokens) {
-    Status status =
-        PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &step->whole);
-    if (!status.ok()) return status;
-  } else if (segment_->rows.empty()) {
-    std::vector<PromptRows> rows(shape().layers);
-    for (int layer = 0; layer < shape().layers; ++layer) {
-      Status status =
-          PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), &rows[layer]);
-      if (!status.ok()) return status;
-      for (int head = 0; head < shape().kv_heads; ++head)
-        tail_->Read(layer, head, 0, tail_rows(), rows[layer].keys(head), rows[layer].values(head));
-    }
-    segment_->rows = std::move(rows);
-  }
   // Sealing rewrites the tail; one that holds rows is kept for a rollback or a checkpoint.
   const bool tail_is_free = segment_->start == sealed_ && tail_.use_count() == 1;
-  if (step->seals && !tail_is_free) return NewTail(&step->tail);
+  if (step->seals && !tail_is_free) {
+    Status status = NewTail(&step->tail);
+    if (!status.ok()) return status;
+  }
+  if (step->new_tokens == segment_->tokens)
+    return PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), segment_->tokens,
+                              &step->whole);
+  if (!segment_->rows.empty()) return {};
+
+  std::vector<PromptRows> rows(shape().layers);
+  for (int layer = 0; layer < shape().layers; ++layer) {
+    Status status = PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(),
+                                       segment_->tokens, &rows[layer]);
+    if (!status.ok()) return status;
+    for (int head = 0; head < shape().kv_heads; ++head)
+      tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), rows[layer].keys(head),
+                  rows[layer].values(head));
+  }
+  segment_->rows = std::move(rows);
   return {};
 }
 
-Status Sequence::BeginDecodeStep(int new_tokens, Step* step) {
-  if (new_tokens != 1)
-    return {KVP_INVALID_STATE, "a step of " + std::to_string(new_tokens) +
+Status Sequence::BeginDecodeStep(Step* step) {
+  if (step->new_tokens != 1)
+    return {KVP_INVALID_STATE, "a step of " + std::to_string(step->new_tokens) +
                                    " tokens needs an open prompt segment; without one a step is one token"};
   if (length_ >= shape().max_tokens)
     return {KVP_INVALID_ARGUMENT,
             "the sequence holds the model's " + std::to_string(shape().max_tokens) + " tokens"};
-  step->seals = policy_.SealableTiles(tail_rows() + 1) > 0;
+  step->seals = policy_.SealableTiles(dense_rows() + 1) > 0;
   if (!step->seals) return {};
   ReserveForSealing();
   step->unpacked.resize(2 * static_cast<size_t>(kTileTokens) * shape().head_size);
@@ -72,40 +73,49 @@ Status Sequence::BeginDecodeStep(int new_tokens, Step* step) {
 
 // Committing must not run out of memory.
 void Sequence::ReserveForSealing() {
-  for (SlabList& list : slabs_) list.reserve(list.size() + 1);
-  checkpoints_.reserve(checkpoints_.size() + 1);
+  const auto reserve = [](auto& list) {
+    if (list.size() == list.capacity()) list.reserve(2 * list.size() + 1);
+  };
+  for (SlabList& list : slabs_) reserve(list);
+  reserve(checkpoints_);
 }
 
 Status Sequence::BeginLayer(int layer) {
+  const std::lock_guard lock(mutex_);
+  if (!step_) return {KVP_INVALID_STATE, "no step was begun on the sequence"};
   if (layer < 0 || layer >= shape().layers)
     return {KVP_INVALID_ARGUMENT, "the node's layer " + std::to_string(layer) +
                                       " is not one of the sequence's " + std::to_string(shape().layers)};
+  if (step_->layer_running) return {KVP_BUSY, "the sequence is in another run"};
   if (step_->layer_done[layer])
     return {KVP_INVALID_STATE, "layer " + std::to_string(layer) + " ran twice in one step"};
-  step_->layer_done[layer] = true;
+  step_->layer_running = true;
   return {};
 }
 
-Status Sequence::PreparePromptRows(int layer, PromptRows** rows) {
-  if (!StepIsWholeSegment()) {
-    *rows = &segment_->rows[layer];
-    return {};
-  }
+void Sequence::EndLayer(int layer, bool done) {
+  const std::lock_guard lock(mutex_);
+  step_->layer_running = false;
+  step_->layer_done[layer] = done;
+}
+
+PromptRows& Sequence::PreparePromptRows(int layer) {
+  if (!StepIsWholeSegment()) return segment_->rows[layer];
   for (int head = 0; head < shape().kv_heads; ++head)
-    tail_->Read(layer, head, 0, tail_rows(), step_->whole.keys(head), step_->whole.values(head));
-  *rows = &step_->whole;
-  return {};
+    tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), step_->whole.keys(head),
+                step_->whole.values(head));
+  return step_->whole;
 }
 
 Status Sequence::CreatePromptSlab(std::shared_ptr<TileSlab>* slab) {
-  const int64_t tiles = policy_.SealableTiles(prompt_row_count() + step_->new_tokens);
+  const int64_t tiles = policy_.SealableTiles(dense_rows() + step_->new_tokens);
   if (tiles == 0) return {};
   return TileSlab::Create(manager_->account(), prompt_format_, shape().kv_heads, tiles, slab);
 }
 
 void Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab) {
   const int64_t first = slab ? slab->tokens() : 0;
-  const int64_t rows = prompt_row_count() + step_->new_tokens;
+  const int64_t rows = dense_rows() + step_->new_tokens;
   const bool whole = StepIsWholeSegment();
   PromptRows& source = whole ? step_->whole : segment_->rows[layer];
   DenseTail& tail = step_->tail ? *step_->tail : *tail_;
@@ -117,21 +127,28 @@ void Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab
   if (!whole) {
     // Frees this layer before the next one seals: the peak is one layer less.
     source = PromptRows();
-    step_->lost_rows = true;
+    step_->consumed_rows = true;
   }
 }
 
 Status Sequence::CheckStepComplete() {
   const std::lock_guard lock(mutex_);
+  return CheckComplete();
+}
+
+Status Sequence::CheckComplete() const {
   if (!step_) return {KVP_INVALID_STATE, "the sequence has no open step to commit"};
+  if (step_->layer_running) return {KVP_BUSY, "the sequence is in a run"};
   for (int layer = 0; layer < shape().layers; ++layer)
     if (!step_->layer_done[layer])
-      return {KVP_INVALID_STATE, "layer " + std::to_string(layer) + " did not run in this step"};
+      return {KVP_INVALID_STATE, "layer " + std::to_string(layer) + " did not run in this step, or failed"};
   return {};
 }
 
-void Sequence::CommitStep() {
+Status Sequence::CommitStep() {
   const std::lock_guard lock(mutex_);
+  Status status = CheckComplete();
+  if (!status.ok()) return status;
   const bool prompt = StepIsPrompt();
   length_ += step_->new_tokens;
   if (step_->seals) {
@@ -149,6 +166,7 @@ void Sequence::CommitStep() {
     segment_.reset();
     AddCheckpoint();
   }
+  return {};
 }
 
 // Packs the tail's oldest 64 rows into the slabs that BeginDecodeStep took and moves the others down.
@@ -166,14 +184,24 @@ void Sequence::SealTail() {
     }
   }
   DenseTail& target = step_->tail ? *step_->tail : *tail_;
-  target.CopyFrom(*tail_, kTileTokens, tail_rows() - kTileTokens);
+  target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense_rows()) - kTileTokens);
 }
 
-void Sequence::RollbackStep() {
+Status Sequence::RollbackStep() {
   const std::lock_guard lock(mutex_);
-  if (!step_) return;
-  if (step_->lost_rows) invalid_ = true;
+  if (!step_) return {};
+  if (step_->layer_running) return {KVP_BUSY, "the sequence is in a run"};
+  const bool consumed = step_->consumed_rows;
   step_.reset();
+  if (!segment_) return {};
+  if (consumed) {
+    // Sealing freed rows that earlier steps of the segment had committed. What came before it is untouched.
+    length_ = segment_->start;
+    segment_.reset();
+  } else if (length_ == segment_->start) {
+    segment_->rows.clear();
+  }
+  return {};
 }
 
 }  // namespace kvprune

@@ -63,11 +63,6 @@ struct TileFormat {
 TileFormat MakeTileFormat(int head_size, int key_channels, Storage key_storage, int key_nonzeros,
                           Storage value_storage, int value_nonzeros);
 
-inline bool operator==(const TileSection& a, const TileSection& b) {
-  return a.storage == b.storage && a.bitmap == b.bitmap && a.lanes == b.lanes && a.reduction == b.reduction &&
-         a.row_nonzeros == b.row_nonzeros;
-}
-
 }  // namespace kvprune
 
 #endif  // KVPRUNE_KERNELS_TILE_FORMAT_H_

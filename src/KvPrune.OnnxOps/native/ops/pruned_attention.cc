@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -51,16 +52,37 @@ NodeAttributes ReadAttributes(const OrtKernelInfo* info) {
   attributes.cache_manager = node.GetAttribute<int64_t>("cache_manager");
   attributes.rotary = node.GetAttribute<int64_t>("do_rotary") != 0;
   attributes.scale = node.GetAttribute<float>("scale");
+  if (attributes.query_heads < 1 || attributes.kv_heads < 1 || attributes.layer < 0 ||
+      attributes.layer > INT32_MAX)
+    throw std::invalid_argument(
+        "PrunedGroupQueryAttention: num_heads, kv_num_heads or layer is out of range");
   return attributes;
 }
 
 // The managed side reads the code back from the message.
+constexpr char kOutOfMemory[] = "kvprune status 4: PrunedGroupQueryAttention: out of memory";
+static_assert(KVP_OUT_OF_MEMORY == 4);
+
 OrtStatusPtr ToOrtStatus(const Status& status, int64_t layer) {
   if (status.ok()) return nullptr;
   const std::string message = "kvprune status " + std::to_string(status.code()) +
                               ": PrunedGroupQueryAttention of layer " + std::to_string(layer) + ": " +
                               status.message();
   return Ort::Status(message.c_str(), ORT_FAIL).release();
+}
+
+// Nothing is thrown through the runtime's C callbacks.
+template <typename Function>
+OrtStatusPtr Guard(const Function& function) {
+  try {
+    return function();
+  } catch (const std::bad_alloc&) {
+    return Ort::GetApi().CreateStatus(ORT_FAIL, kOutOfMemory);
+  } catch (const std::exception& error) {
+    return Ort::GetApi().CreateStatus(ORT_FAIL, error.what());
+  } catch (...) {
+    return Ort::GetApi().CreateStatus(ORT_FAIL, "PrunedGroupQueryAttention failed unexpectedly");
+  }
 }
 
 Status Invalid(std::string message) {
@@ -92,13 +114,7 @@ PrunedAttentionKernel::PrunedAttentionKernel(const OrtKernelInfo* info)
     : attributes_(ReadAttributes(info)), stock_(info, attributes_) {}
 
 OrtStatusPtr PrunedAttentionKernel::ComputeV2(OrtKernelContext* context) {
-  try {
-    return ToOrtStatus(Compute(context), attributes_.layer);
-  } catch (const std::bad_alloc&) {
-    return ToOrtStatus({KVP_OUT_OF_MEMORY, "out of memory"}, attributes_.layer);
-  } catch (const std::exception& error) {
-    return ToOrtStatus({KVP_INTERNAL_ERROR, error.what()}, attributes_.layer);
-  }
+  return Guard([&] { return ToOrtStatus(Compute(context), attributes_.layer); });
 }
 
 Status PrunedAttentionKernel::ReadInputs(OrtKernelContext* context, Inputs* inputs) const {
@@ -110,6 +126,8 @@ Status PrunedAttentionKernel::ReadInputs(OrtKernelContext* context, Inputs* inpu
   const auto total = kernel.GetInput(kTotalSequenceLength);
   const auto seqlens_k = kernel.GetInput(kSeqlensK);
 
+  // A graph input that was not fed arrives as a value without a tensor.
+  if (!handles.HasValue() || !handles.IsTensor()) return Invalid("sequence_handles was not fed");
   const std::vector<int64_t> query_dims = Dimensions(query);
   if (query_dims.size() != 3 || query_dims[2] % attributes_.query_heads != 0)
     return Invalid("query must be [batch, tokens, num_heads * head_size]");
@@ -154,8 +172,6 @@ Status PrunedAttentionKernel::ReadInputs(OrtKernelContext* context, Inputs* inpu
 // The sequence's lengths are the truth; the graph's must say the same.
 Status PrunedAttentionKernel::CheckRow(const Inputs& inputs, int64_t row, Sequence& sequence) const {
   const std::string where = "row " + std::to_string(row) + ": ";
-  if (sequence.manager().id() != attributes_.cache_manager)
-    return Invalid(where + "the sequence belongs to another model's cache manager");
   const ModelShape& shape = sequence.shape();
   if (shape.query_heads != attributes_.query_heads || shape.kv_heads != attributes_.kv_heads ||
       shape.head_size != inputs.head_size)
@@ -163,8 +179,6 @@ Status PrunedAttentionKernel::CheckRow(const Inputs& inputs, int64_t row, Sequen
                    std::to_string(shape.kv_heads) + "/" + std::to_string(shape.head_size) + ", the node's " +
                    std::to_string(attributes_.query_heads) + "/" + std::to_string(attributes_.kv_heads) +
                    "/" + std::to_string(inputs.head_size));
-  if (!sequence.InStep()) return {KVP_INVALID_STATE, where + "no step was begun on the sequence"};
-
   const int64_t length = sequence.length();
   const int64_t tokens = sequence.step_tokens();
   const int64_t valid = static_cast<int64_t>(inputs.seqlens_k[row]) + 1;
@@ -175,7 +189,8 @@ Status PrunedAttentionKernel::CheckRow(const Inputs& inputs, int64_t row, Sequen
                                      std::to_string(tokens)};
   // Only a first prompt may be padded; rows with a past share their call with nobody unless they are one
   // token.
-  const bool fits = tokens == inputs.tokens || (length == 0 && tokens < inputs.tokens);
+  const bool may_pad = length == 0 && sequence.StepIsPrompt();
+  const bool fits = tokens == inputs.tokens || (may_pad && tokens < inputs.tokens);
   if (!fits || (inputs.batch > 1 && inputs.tokens > 1 && length > 0))
     return {KVP_LENGTH_MISMATCH, where + "a batch of " + std::to_string(inputs.tokens) +
                                      " tokens per row does not fit a step of " + std::to_string(tokens) +
@@ -193,6 +208,7 @@ Status PrunedAttentionKernel::Compute(OrtKernelContext* context) {
   if (!status.ok()) return status;
 
   std::vector<std::shared_ptr<Sequence>> sequences(inputs.batch);
+  std::vector<LayerRun> runs(inputs.batch);
   for (int64_t row = 0; row < inputs.batch; ++row) {
     sequences[row] = HandleTable::Instance().Find(inputs.handles[row]);
     if (!sequences[row])
@@ -202,7 +218,11 @@ Status PrunedAttentionKernel::Compute(OrtKernelContext* context) {
       if (sequences[other] == sequences[row])
         return Invalid("rows " + std::to_string(other) + " and " + std::to_string(row) +
                        " name the same sequence");
-    status = CheckRow(inputs, row, *sequences[row]);
+    if (sequences[row]->manager().id() != attributes_.cache_manager)
+      return Invalid("row " + std::to_string(row) +
+                     ": the sequence belongs to another model's cache manager");
+    status = LayerRun::Begin(*sequences[row], static_cast<int>(attributes_.layer), &runs[row]);
+    if (status.ok()) status = CheckRow(inputs, row, *sequences[row]);
     if (!status.ok()) return status;
   }
 
@@ -234,17 +254,18 @@ Status PrunedAttentionKernel::Compute(OrtKernelContext* context) {
     std::memset(rows.output + rows.sequence->step_tokens() * query_width, 0,
                 padding * query_width * sizeof(float));
   }
-  return decode.empty() ? Status() : RunDecodeLayer(parameters, decode, tasks);
+  if (!decode.empty()) status = RunDecodeLayer(parameters, decode, tasks);
+  if (!status.ok()) return status;
+  for (LayerRun& run : runs) run.Complete();
+  return {};
 }
 
 OrtStatusPtr PrunedAttentionOp::CreateKernelV2(const OrtApi&, const OrtKernelInfo* info,
                                                void** kernel) const {
-  try {
+  return Guard([&]() -> OrtStatusPtr {
     *kernel = new PrunedAttentionKernel(info);
     return nullptr;
-  } catch (const std::exception& error) {
-    return Ort::Status(error.what(), ORT_FAIL).release();
-  }
+  });
 }
 
 ONNXTensorElementDataType PrunedAttentionOp::GetInputType(size_t index) const {
@@ -264,7 +285,9 @@ OrtCustomOpInputOutputCharacteristic PrunedAttentionOp::GetInputCharacteristic(s
 }
 
 OrtStatusPtr PrunedAttentionOp::InferOutputShape(Ort::ShapeInferContext& context) {
-  return context.SetOutputShape(0, context.GetInputShape(kQuery)).release();
+  const Ort::ShapeInferContext::Shape query = context.GetInputShape(kQuery);
+  // No dimensions mean that the query's shape is not known yet, not that it is a scalar.
+  return query.empty() ? nullptr : context.SetOutputShape(0, query).release();
 }
 
 }  // namespace kvprune

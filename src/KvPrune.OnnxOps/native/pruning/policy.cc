@@ -28,7 +28,7 @@ TileFormat MakeFormat(const Policy& policy, int head_size, int channels) {
 
 }  // namespace
 
-Status MakePolicy(const kvp_policy& source, Policy* policy) {
+Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* policy) {
   constexpr int kLongestWindow = 1 << 20;
   if (!IsStorage(source.key_storage))
     return Invalid("key_storage", source.key_storage, "must name a storage");
@@ -49,16 +49,16 @@ Status MakePolicy(const kvp_policy& source, Policy* policy) {
              source.key_channel_sparsity,
              source.key_sparsity,
              source.value_sparsity,
-             source.recent_window,
+             static_cast<int>(std::min<int64_t>(source.recent_window, shape.max_tokens)),
              source.observation_window};
   return {};
 }
 
 int KeptChannels(const Policy& policy, int head_size) {
-  // Fractions arrive as float: 0.7f * 10 must still remove 7 channels.
+  // Fractions arrive as float: 0.7f of 80 channels must still be 56.
   constexpr double kRounding = 1e-4;
-  return head_size - static_cast<int>(std::floor(
-                         static_cast<double>(policy.key_channel_sparsity) * head_size + kRounding));
+  const double removed = std::floor(static_cast<double>(policy.key_channel_sparsity) * head_size + kRounding);
+  return std::max(1, head_size - static_cast<int>(removed));
 }
 
 int KeptElements(float sparsity, int width) {

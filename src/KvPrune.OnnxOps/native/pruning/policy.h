@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cache/model_shape.h"
 #include "cache/status.h"
 #include "kernels/tile_format.h"
 
@@ -35,14 +36,17 @@ struct Policy {
   }
 };
 
-Status MakePolicy(const kvp_policy& source, Policy* policy);
+// A recent window beyond the model's context is the context.
+Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* policy);
 
-// ThinK removes floor(lambda * head_size) channels (arXiv 2407.21018).
+// ThinK removes floor(lambda * head_size) channels (arXiv 2407.21018), never all of them.
 int KeptChannels(const Policy& policy, int head_size);
 // MUSTAFAR keeps round((1 - s) * width) elements of a row, at least one (arXiv 2505.22913).
 int KeptElements(float sparsity, int width);
 
-// Tiles of prompt tokens carry ThinK's channel mask; generated tokens keep every channel, as in the paper.
+// Tiles sealed at a prompt's end carry ThinK's channel mask; those sealed while generating keep every
+// channel, as in the paper. Generated rows still in the tail when a later prompt ends are sealed with that
+// prompt.
 TileFormat PromptTileFormat(const Policy& policy, int head_size);
 TileFormat GeneratedTileFormat(const Policy& policy, int head_size);
 

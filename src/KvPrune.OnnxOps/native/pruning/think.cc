@@ -1,6 +1,8 @@
 #include "pruning/think.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/tile_format.h"
@@ -8,8 +10,7 @@
 namespace kvprune {
 
 void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group,
-                         const float* keys, int64_t key_count, int head_size, int kept, float* scores,
-                         uint8_t* channels) {
+                         const float* keys, int64_t key_count, int head_size, int kept, uint8_t* channels) {
   double query_squares[kMaxHeadSize] = {};
   double key_squares[kMaxHeadSize] = {};
   for (int i = 0; i < query_count; ++i)
@@ -22,15 +23,16 @@ void SelectThinkChannels(const float* queries, int query_count, int64_t query_st
     for (int j = 0; j < head_size; ++j) key_squares[j] += static_cast<double>(key[j]) * key[j];
   }
   // The means' denominators are equal for every channel of a head and do not change the order.
-  for (int j = 0; j < head_size; ++j) scores[j] = static_cast<float>(query_squares[j] * key_squares[j]);
+  double scores[kMaxHeadSize];
+  for (int j = 0; j < head_size; ++j) {
+    const double score = query_squares[j] * key_squares[j];
+    scores[j] = std::isnan(score) ? std::numeric_limits<double>::infinity() : score;
+  }
 
   uint8_t order[kMaxHeadSize];
   std::iota(order, order + head_size, static_cast<uint8_t>(0));
-  // A total order without NaN, so that sorting stays defined on any input.
-  const auto before = [scores](uint8_t a, uint8_t b) {
-    const float x = scores[a] == scores[a] ? scores[a] : -1.0f;
-    const float y = scores[b] == scores[b] ? scores[b] : -1.0f;
-    return x != y ? x > y : a < b;
+  const auto before = [&scores](uint8_t a, uint8_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
   };
   std::sort(order, order + head_size, before);
   std::copy(order, order + kept, channels);

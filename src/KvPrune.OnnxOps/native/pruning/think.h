@@ -11,10 +11,9 @@ namespace kvprune {
 //
 // queries: [query_count, group, head_size] with `query_stride` floats between tokens, rotated.
 // keys: [key_count, head_size], rotated: the tokens that will really be pruned.
-// scores: scratch, [head_size].
+// A channel with a NaN counts as the best, so that it stays visible.
 void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group,
-                         const float* keys, int64_t key_count, int head_size, int kept, float* scores,
-                         uint8_t* channels);
+                         const float* keys, int64_t key_count, int head_size, int kept, uint8_t* channels);
 
 }  // namespace kvprune
 
