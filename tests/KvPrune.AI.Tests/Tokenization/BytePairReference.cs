@@ -29,18 +29,18 @@ internal sealed class BytePairReference
         }
     }
 
-    public List<int> Encode(string text)
+    public List<int> Encode(string text) => [.. Pieces(text).SelectMany(Merge)];
+
+    /// <summary>What merges stay within.</summary>
+    public IEnumerable<string> Pieces(string text)
     {
         Rune[] runes = [.. text.EnumerateRunes()];
-        var ids = new List<int>();
         for (int start = 0; start < runes.Length;)
         {
             int length = _digitsPerPiece is int digits ? Llama3Piece(runes, start, digits) : Gpt2Piece(runes, start);
-            ids.AddRange(Merge(string.Concat(runes[start..(start + length)].Select(rune => rune.ToString()))));
+            yield return string.Concat(runes[start..(start + length)].Select(rune => rune.ToString()));
             start += length;
         }
-
-        return ids;
     }
 
     private IEnumerable<int> Merge(string piece)
