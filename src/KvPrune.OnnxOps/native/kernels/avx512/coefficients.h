@@ -67,7 +67,8 @@ inline void EncodeInt8Queries(const float* queries, int query_rows, int count, i
     }
     // Infinities and NaN have no integer; the scale carries them to the logits.
     out->scale[row] = scale + _mm512_reduce_add_ps(bad);
-    out->offset[row] = 128 * _mm512_reduce_add_epi32(sum);
+    // Wraps for the integers that stand for infinities; the scale spoils those logits anyway.
+    out->offset[row] = static_cast<int>(128u * static_cast<uint32_t>(_mm512_reduce_add_epi32(sum)));
   }
 }
 
