@@ -46,8 +46,8 @@ public sealed class KvSequence : IDisposable
     public long Length => GetInfo().Length;
 
     /// <summary>
-    /// A second sequence with the same past. Sealed tiles are shared; only the dense tail is copied. It can be rewound to
-    /// the length at which it was forked, not to earlier checkpoints of its source.
+    /// A second sequence with the same past. Sealed tiles are shared; only the dense tail is copied. Checkpoints stay with
+    /// its source.
     /// </summary>
     /// <exception cref="KvCacheException">A step or a segment is open, or there is no memory left.</exception>
     public KvSequence Fork()

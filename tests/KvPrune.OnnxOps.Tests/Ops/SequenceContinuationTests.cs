@@ -42,6 +42,7 @@ public sealed class SequenceContinuationTests : IDisposable
         using var source = Create(policy);
         _model.Prompt(source, rows[..150]);
         using var fork = source.Fork();
+        fork.Checkpoint();
         var other = rows[270..390];
         var fromSource = new List<float>();
         for (var i = 0; i < 120; i++)
@@ -53,12 +54,12 @@ public sealed class SequenceContinuationTests : IDisposable
         Assert.Equal(expected, fromSource);
         source.Dispose();
         Assert.Equal(150 + 120, fork.Length);
-        fork.Rewind(150); // where it was forked
+        fork.Rewind(150);
         Assert.Equal(expected, _model.Decode(fork, rows[150..270]));
     }
 
     [Fact]
-    public void A_fork_can_return_to_where_it_was_forked_when_its_source_goes_elsewhere()
+    public void A_forks_checkpoint_holds_when_its_source_goes_elsewhere()
     {
         var rows = TokenRows.Random(Shape, 260, seed: 9);
         using var source = Create("compact");
@@ -66,6 +67,7 @@ public sealed class SequenceContinuationTests : IDisposable
         _model.Decode(source, rows[140..150]);
         source.Checkpoint();
         using var fork = source.Fork();
+        fork.Checkpoint();
         var expected = _model.Decode(fork, rows[150..250]);
 
         source.Rewind(145);

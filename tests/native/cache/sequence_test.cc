@@ -230,6 +230,7 @@ TEST(Fork, BothSidesContinueAsIfAlone) {
   EXPECT_EQ(manager->account()->InUse(MemoryUse::kSealed), info.sealed_bytes)
       << "tiles are shared, not copied";
 
+  ASSERT_TRUE(fork->Checkpoint().ok());
   other.Decode(*fork, 90);
   model.Decode(*original, 90);
   const auto expected = NewSequence(manager, MixedPolicy());
@@ -241,7 +242,6 @@ TEST(Fork, BothSidesContinueAsIfAlone) {
   other.Decode(*expected_fork, 90);
   ExpectSameCache(*fork, *expected_fork);
 
-  // Its checkpoint is its own, and older ones stay behind.
   ASSERT_TRUE(fork->Rewind(150).ok());
   model.Decode(*fork, 90);
   ExpectSameCache(*fork, *expected);

@@ -54,8 +54,7 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
   made->sealed_ = sealed_;
   made->last_sealing_ = last_sealing_;
   made->slabs_ = slabs_;
-  // Older checkpoints stay with the original: each would pin a tail for as long as the fork lives.
-  made->AddCheckpoint();
+  // Checkpoints stay with the original: each would pin a tail for as long as the fork lives.
   *fork = std::move(made);
   return {};
 }
