@@ -184,4 +184,47 @@ int64_t BytesInUse(const Manager& manager) {
          account.InUse(MemoryUse::kStaging);
 }
 
+std::shared_ptr<Manager> NewManager(int64_t byte_limit) {
+  return std::make_shared<Manager>(kShape, byte_limit);
+}
+
+void ExpectSameCache(Sequence& actual, Sequence& expected) {
+  for (int layer = 0; layer < kShape.layers; ++layer)
+    for (int head = 0; head < kShape.kv_heads; ++head) {
+      const ReadBack a = Read(actual, layer, head);
+      const ReadBack b = Read(expected, layer, head);
+      ASSERT_EQ(a.keys, b.keys) << "layer " << layer << " head " << head;
+      ASSERT_EQ(a.values, b.values) << "layer " << layer << " head " << head;
+    }
+}
+
+void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double tolerance) {
+  std::vector<ReadBack> held;
+  for (int layer = 0; layer < kShape.layers; ++layer)
+    for (int head = 0; head < kShape.kv_heads; ++head) {
+      ReadBack rows = Read(sequence, layer, head);
+      const auto key = model.Key(layer, sequence.length(), head);
+      const auto value = model.Value(layer, sequence.length(), head);
+      rows.keys.insert(rows.keys.end(), key.begin(), key.end());
+      rows.values.insert(rows.values.end(), value.begin(), value.end());
+      held.push_back(std::move(rows));
+    }
+  const auto outputs = model.Step(sequence, 1);
+  const int64_t length = sequence.length();
+  for (int layer = 0; layer < kShape.layers; ++layer)
+    for (int head = 0; head < kShape.query_heads; ++head) {
+      const ReadBack& rows = held[layer * kShape.kv_heads + head / kShape.group()];
+      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data(),
+                                             rows.values.data(), length);
+      double error = 0;
+      double norm = 0;
+      for (int j = 0; j < kShape.head_size; ++j) {
+        error += std::pow(outputs[layer][head * kShape.head_size + j] - expected[j], 2);
+        norm += std::pow(expected[j], 2);
+      }
+      EXPECT_LE(std::sqrt(error / norm), tolerance)
+          << "length " << length << " layer " << layer << " head " << head;
+    }
+}
+
 }  // namespace kvprune::test

@@ -56,8 +56,15 @@ struct ReadBack {
 };
 ReadBack Read(Sequence& sequence, int layer, int kv_head);
 
+std::shared_ptr<Manager> NewManager(int64_t byte_limit = 0);
 std::shared_ptr<Sequence> NewSequence(const std::shared_ptr<Manager>& manager, const Policy& policy);
 int64_t BytesInUse(const Manager& manager);
+
+// Equal rows in every layer and head, bit by bit.
+void ExpectSameCache(Sequence& actual, Sequence& expected);
+// Decodes one token and compares its output with double-precision attention over the rows that the cache held
+// before it and its own.
+void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double tolerance);
 
 }  // namespace kvprune::test
 

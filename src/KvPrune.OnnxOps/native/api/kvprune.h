@@ -117,8 +117,8 @@ KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_po
 KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence);
 KVP_API kvp_status kvp_sequence_release(int64_t sequence);
 /*
- * A second sequence with the same past: tiles are shared, the dense tail is copied, checkpoints stay behind. Not
- * while a segment is open.
+ * A second sequence with the same past: tiles are shared, the dense tail is copied, checkpoints stay behind.
+ * Not while a segment is open.
  */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
 KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);

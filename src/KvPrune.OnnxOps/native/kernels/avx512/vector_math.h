@@ -10,8 +10,8 @@
 namespace kvprune {
 namespace {
 
-// e^x for x <= 0; NaN stays NaN. Range reduction by powers of two and the minimax polynomial of degree 5 for 2^f
-// on [-1/2, 1/2] (relative error 8e-8, to which rounding the exponent adds about |x| 6e-8).
+// e^x for x <= 0; NaN stays NaN. Range reduction by powers of two and the minimax polynomial of degree 5 for
+// 2^f on [-1/2, 1/2] (relative error 8e-8, to which rounding the exponent adds about |x| 6e-8).
 inline __m512 Exp(__m512 x) {
   const __m512 log2_e = _mm512_set1_ps(1.44269504f);
   // In this operand order max returns x when x is NaN. Below -160 scalef gives 0.

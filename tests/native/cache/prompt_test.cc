@@ -1,0 +1,103 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "cache/estimate.h"
+#include "cache/model_fixture.h"
+
+namespace kvprune::test {
+namespace {
+
+class PromptLengths : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(TileAndWindowBorders, PromptLengths,
+                         testing::Values(1, 31, 32, 33, 63, 64, 65, 95, 96, 97, 159, 160, 161, 300));
+
+TEST_P(PromptLengths, ExactPolicyKeepsEveryRotatedRow) {
+  const ToyModel model(3, 10000.0f);
+  const auto sequence = NewSequence(NewManager(), ExactPolicy());
+  model.Prompt(*sequence, GetParam());
+  model.Decode(*sequence, 70);
+  for (int layer = 0; layer < kShape.layers; ++layer)
+    for (int head = 0; head < kShape.kv_heads; ++head) {
+      const ReadBack rows = Read(*sequence, layer, head);
+      for (int64_t t = 0; t < sequence->length(); ++t) {
+        const auto key = model.Key(layer, t, head);
+        const auto value = model.Value(layer, t, head);
+        for (int j = 0; j < kShape.head_size; ++j) {
+          ASSERT_NEAR(rows.keys[t * kShape.head_size + j], key[j], 2e-5) << t;
+          ASSERT_EQ(rows.values[t * kShape.head_size + j], value[j]) << t;
+        }
+      }
+    }
+  ExpectDecodeMatchesRows(model, *sequence, 1e-5);
+}
+
+TEST_P(PromptLengths, PrunedDecodeMatchesTheRowsItHolds) {
+  const ToyModel model(4, 10000.0f);
+  const auto sequence = NewSequence(NewManager(), MixedPolicy());
+  model.Prompt(*sequence, GetParam());
+  for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+}
+
+TEST_P(PromptLengths, ChunksLeaveTheSameCacheAsOneRun) {
+  const ToyModel model;
+  const auto manager = NewManager();
+  const auto whole = NewSequence(manager, MixedPolicy());
+  model.Prompt(*whole, GetParam());
+  for (const int chunk : {1, 7, 64}) {
+    const auto chunked = NewSequence(manager, MixedPolicy());
+    model.Prompt(*chunked, GetParam(), chunk);
+    ExpectSameCache(*chunked, *whole);
+  }
+}
+
+TEST_P(PromptLengths, BytesEqualTheEstimate) {
+  const ToyModel model;
+  for (const Policy& policy : {ExactPolicy(), MixedPolicy()})
+    for (const int chunk : {0, 50})
+      for (const int generated : {0, 40, 130}) {
+        const auto manager = NewManager();
+        const auto sequence = NewSequence(manager, policy);
+        model.Prompt(*sequence, GetParam(), chunk);
+        const kvp_estimate estimate = EstimateBytes(kShape, policy, GetParam(), generated, chunk);
+        EXPECT_EQ(manager->account()->Peak(), estimate.prefill_peak_bytes) << "chunk " << chunk;
+        model.Decode(*sequence, generated);
+        EXPECT_EQ(BytesInUse(*manager), estimate.resident_bytes)
+            << "chunk " << chunk << " generated " << generated;
+      }
+}
+
+TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {
+  const ToyModel model(5, 10000.0f);
+  const auto sequence = NewSequence(NewManager(), MixedPolicy());
+  model.Prompt(*sequence, 200);
+  model.Decode(*sequence, 5);
+  // Causal attention of the segment over the compressed past: token i sees the past and tokens 0..i.
+  std::vector<ReadBack> past;
+  for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(*sequence, 1, head));
+  const int64_t start = sequence->length();
+  const auto outputs = model.Prompt(*sequence, GetParam(), 40);
+  const int size = kShape.head_size;
+  for (int token : {0, GetParam() / 2, GetParam() - 1})
+    for (int head = 0; head < kShape.query_heads; ++head) {
+      ReadBack rows = past[head / kShape.group()];
+      for (int64_t t = start; t <= start + token; ++t) {
+        const auto key = model.Key(1, t, head / kShape.group());
+        const auto value = model.Value(1, t, head / kShape.group());
+        rows.keys.insert(rows.keys.end(), key.begin(), key.end());
+        rows.values.insert(rows.values.end(), value.begin(), value.end());
+      }
+      const auto expected = ToyModel::Attend(model.Query(1, start + token, head), rows.keys.data(),
+                                             rows.values.data(), start + token + 1);
+      double error = 0;
+      double norm = 0;
+      for (int j = 0; j < size; ++j) {
+        error += std::pow(outputs[1][(token * kShape.query_heads + head) * size + j] - expected[j], 2);
+        norm += expected[j] * expected[j];
+      }
+      EXPECT_LE(std::sqrt(error / norm), 2e-2) << "token " << token << " head " << head;
+    }
+}
+
+}  // namespace
+}  // namespace kvprune::test
