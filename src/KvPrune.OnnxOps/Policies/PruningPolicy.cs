@@ -46,7 +46,7 @@ public sealed record PruningPolicy
     /// </summary>
     public static PruningPolicy Balanced => Named["balanced"];
 
-    /// <summary>8-bit, 40 % of the K channels and 70 % of each V row removed: about 0.27 at 64 channels.</summary>
+    /// <summary>8-bit, 40 % of the K channels and 70 % of each V row removed: about 0.28 at 64 channels.</summary>
     public static PruningPolicy Compact => Named["compact"];
 
     /// <summary>The presets by name: exact, dense, near-lossless, balanced, compact. Case does not matter.</summary>
