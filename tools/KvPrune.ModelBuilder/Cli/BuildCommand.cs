@@ -71,7 +71,7 @@ internal static class BuildCommand
             var folder = parsed.GetValue(output)!;
             var weights = parsed.GetValue(precision) == "int4" ? WeightPrecision.Int4 : WeightPrecision.Fp32;
             var replace = parsed.GetValue(overwrite);
-            // A task of its own: the command line watches for Ctrl+C once the action has returned.
+            // A task of its own: on Ctrl+C it is the task that the command line waits for, so the call has to return at once.
             return Task.Run(() => Run(console, errors, folder, progress =>
             {
                 if (parsed.GetValue(model) is { } checkpoint)
