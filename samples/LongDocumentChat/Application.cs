@@ -43,10 +43,9 @@ internal static class Application
             await using var provider = services.BuildServiceProvider();
             var client = provider.GetRequiredService<IChatClient>();
 
-            if (options.DocumentFile is null && options.Questions.Count == 0)
-                await CompareAsync(client, document, policy, options, cancellationToken);
-            else
-                await ChatAsync(client, document, policy, options, cancellationToken);
+            if (options.DocumentFile is not null || options.Questions.Count > 0)
+                return await ChatAsync(client, document, policy, options, cancellationToken) ? 0 : Failed;
+            await CompareAsync(client, document, policy, options, cancellationToken);
             return 0;
         }
         catch (OperationCanceledException)
@@ -74,15 +73,29 @@ internal static class Application
             view.ShowComparison(pruned, dense);
     }
 
-    private static async Task ChatAsync(
+    // Returns whether all questions were answered. One that is not, too long for example, does not end the conversation.
+    private static async Task<bool> ChatAsync(
         IChatClient client, string document, PruningPolicy policy, ApplicationOptions options, CancellationToken cancellationToken)
     {
         var view = new ChatView(VisibleConsole());
         var chat = new DocumentChat(client, document, policy);
         var questions = options.Questions.Count > 0 ? options.Questions.ToAsyncEnumerable() : view.ReadQuestionsAsync(cancellationToken);
+        var allAnswered = true;
         await foreach (var question in questions)
-            await view.AskAsync(chat, question, cancellationToken);
+        {
+            try
+            {
+                await view.AskAsync(chat, question, cancellationToken);
+            }
+            catch (Exception e) when (IsExplained(e))
+            {
+                await Console.Error.WriteLineAsync(e.Message);
+                allAnswered = false;
+            }
+        }
+
         view.ShowStatistics(chat);
+        return allAnswered;
     }
 
     private static IAnsiConsole VisibleConsole()
@@ -106,6 +119,7 @@ internal static class Application
         or UnauthorizedAccessException
         or ArgumentException
         or JsonException
+        or DllNotFoundException
         or Microsoft.Extensions.Options.OptionsValidationException
         or ModelFolderException
         or ModelRewriteException

@@ -9,6 +9,9 @@ namespace LongDocumentChat;
 /// <summary>The conversation on the terminal; plain lines where the output is redirected.</summary>
 internal sealed class ChatView(IAnsiConsole console)
 {
+    // Below this the dense tail, which is allocated at its full size, outweighs what pruning saves.
+    private const int FewTokens = 512;
+
     private string? _typed;
 
     private static bool IsAtTerminal => !Console.IsInputRedirected;
@@ -26,23 +29,36 @@ internal sealed class ChatView(IAnsiConsole console)
         var progress = new PrefillProgressRelay();
         var isDocumentUnread = chat.IsDocumentUnread;
         await using var answer = chat.AskAsync(question, progress, cancellationToken).GetAsyncEnumerator(cancellationToken);
-        var hasText = isDocumentUnread ? await ShowReadingAsync(answer, progress) : await answer.MoveNextAsync();
-
-        // What was typed at the terminal stands there already.
-        if (question != _typed)
-            console.MarkupLineInterpolated($"[bold]{question}[/]");
-        var text = new StringBuilder();
-        while (hasText)
+        bool hasText;
+        try
         {
-            // The model's answers begin with a space.
-            var piece = text.Length == 0 ? "  " + answer.Current.TrimStart() : answer.Current;
-            // Not through the console's own layout, which would break lines by the width of each piece.
-            console.Profile.Out.Writer.Write(piece);
-            text.Append(piece);
-            hasText = await answer.MoveNextAsync();
+            hasText = isDocumentUnread ? await ShowReadingAsync(answer, progress) : await answer.MoveNextAsync();
+        }
+        finally
+        {
+            // What was typed at the terminal stands there already.
+            if (question != _typed)
+                console.MarkupLineInterpolated($"[bold]{question}[/]");
         }
 
-        console.WriteLine();
+        var text = new StringBuilder();
+        try
+        {
+            while (hasText)
+            {
+                // The model's answers begin with a space.
+                var piece = text.Length == 0 ? "  " + answer.Current.TrimStart() : answer.Current;
+                // Not through the console's own layout, which would break lines by the width of each piece.
+                console.Profile.Out.Writer.Write(piece);
+                text.Append(piece);
+                hasText = await answer.MoveNextAsync();
+            }
+        }
+        finally
+        {
+            console.WriteLine();
+        }
+
         return text.ToString().Trim();
     }
 
@@ -72,8 +88,11 @@ internal sealed class ChatView(IAnsiConsole console)
     {
         if (ChatTotals.Create(chat.Statistics) is { } totals)
         {
+            var share = totals.PromptTokens < FewTokens ? "too few tokens to compare"
+                : string.Create(CultureInfo.InvariantCulture, $"{totals.KvBytes / (double)totals.KvBytesDense16:P0} of dense 16-bit");
             console.MarkupLineInterpolated(
-                $"[dim]{totals.PromptTokens:N0} prompt tokens, KV cache {Bytes(totals.KvBytes)} ({totals.KvBytes / (double)totals.KvBytesDense16:P0} of dense 16-bit), read at {totals.PromptTokensPerSecond:N0} tokens/s, answered at {totals.DecodeTokensPerSecond:N0} tokens/s[/]");
+                CultureInfo.InvariantCulture,
+                $"[dim]{totals.PromptTokens:N0} prompt tokens, KV cache {Bytes(totals.KvBytes)} ({share}), read at {totals.PromptTokensPerSecond:N0} tokens/s, answered at {totals.DecodeTokensPerSecond:N0} tokens/s[/]");
         }
     }
 
@@ -90,7 +109,8 @@ internal sealed class ChatView(IAnsiConsole console)
         AddRow(table, "right answers", dense, pruned, e => $"{e.Correct} of {e.Questions}");
         console.Write(table);
         console.MarkupLineInterpolated(
-            $"The document, {dense.Questions} questions and their answers are {pruned.Totals.PromptTokens:N0} tokens.");
+            CultureInfo.InvariantCulture,
+            $"The last prompt, {pruned.Totals.PromptTokens:N0} tokens, holds the document, all {dense.Questions} questions and the earlier answers.");
     }
 
     // Until the first piece of the answer is there.

@@ -2,7 +2,7 @@ using KvPrune.AI.Engine;
 
 namespace LongDocumentChat;
 
-/// <summary>Passes progress on at once, on the engine's thread, to whoever shows it just then.</summary>
+/// <summary>Passes progress on at once, on the thread-pool thread that reports it, to whoever shows it just then.</summary>
 internal sealed class PrefillProgressRelay : IProgress<PrefillProgress>
 {
     private volatile Action<PrefillProgress>? _report;

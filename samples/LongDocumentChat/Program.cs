@@ -1,23 +1,27 @@
 using System.CommandLine;
+using KvPrune.OnnxOps;
 using LongDocumentChat;
 
 var document = new Option<FileInfo?>("--document")
 {
     Description = "A text file to chat about instead of the bundled document.",
+    HelpName = "file",
 };
 var questions = new Option<string[]>("--question")
 {
-    Description = "A question about the document; may be repeated. Without it and with --document, questions are read from the terminal or standard input.",
+    Description = "A question about the document; may be repeated. With --document and without it, questions are read from the terminal or standard input.",
+    HelpName = "text",
     DefaultValueFactory = _ => [],
 };
-var model = new Option<DirectoryInfo>("--model")
+var model = new Option<DirectoryInfo?>("--model")
 {
-    Description = "A model folder in ONNX Runtime GenAI's format.",
-    DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(AppContext.BaseDirectory, "models", "tiny-retrieval-llama")),
+    Description = "A model folder in ONNX Runtime GenAI's format. [default: the bundled model]",
+    HelpName = "folder",
 };
 var policy = new Option<string>("--policy")
 {
-    Description = "How the KV cache is pruned, one of the presets.",
+    Description = $"How the KV cache is pruned: {string.Join(", ", PruningPolicy.Presets.Keys)}.",
+    HelpName = "preset",
     DefaultValueFactory = _ => "compact",
 };
 var json = new Option<bool>("--json")
@@ -40,7 +44,7 @@ root.SetAction((parsed, cancellationToken) => Application.RunAsync(
     new ApplicationOptions(
         parsed.GetValue(document)?.FullName,
         parsed.GetValue(questions)!,
-        parsed.GetValue(model)!.FullName,
+        parsed.GetValue(model)?.FullName ?? Path.Combine(AppContext.BaseDirectory, "models", "tiny-retrieval-llama"),
         parsed.GetValue(policy)!,
         parsed.GetValue(json)),
     cancellationToken));

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using KvPrune.ModelBuilder.Onnx;
 using KvPrune.ModelBuilder.Synthetic;
 using KvPrune.ModelBuilder.Tests.HuggingFace;
@@ -30,6 +31,22 @@ public sealed class HuggingFaceLlamaTests : IDisposable
         Assert.Equal(files.Order(), Directory.GetFiles(Output).Select(Path.GetFileName).Order());
         foreach (var file in files)
             Assert.True(Same(Path.Combine(_folder["direct"], file), Path.Combine(Output, file)), $"{file} differs.");
+    }
+
+    [Fact]
+    public void Sampling_settings_reach_genai_config()
+    {
+        Checkpoint.Write(Source, Checkpoint.Shape, seed: 1);
+        File.WriteAllText(
+            Path.Combine(Source, "generation_config.json"), """{"do_sample":true,"temperature":0.6,"top_k":20,"top_p":0.9,"repetition_penalty":1.1}""");
+
+        HuggingFaceLlama.Build(Source, Output);
+
+        var search = JsonNode.Parse(File.ReadAllText(Path.Combine(Output, "genai_config.json")))!["search"]!;
+        Assert.True((bool)search["do_sample"]!);
+        Assert.Equal(
+            (0.6, 20, 0.9, 1.1),
+            ((double)search["temperature"]!, (int)search["top_k"]!, (double)search["top_p"]!, (double)search["repetition_penalty"]!));
     }
 
     [Theory]

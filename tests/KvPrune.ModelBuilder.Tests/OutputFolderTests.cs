@@ -41,6 +41,36 @@ public sealed class OutputFolderTests : IDisposable
     }
 
     [Fact]
+    public void Overwriting_removes_the_files_of_the_model_that_was_there()
+    {
+        Directory.CreateDirectory(Target);
+        foreach (var file in (string[])["model.onnx", "model.onnx.data", "chat_template.jinja", "special_tokens_map.json", "notes.txt"])
+            File.WriteAllText(Path.Combine(Target, file), "old");
+
+        OutputFolder.Write(Target, overwrite: true, Fill);
+
+        Assert.Equal(["file", "notes.txt"], Directory.GetFiles(Target).Select(Path.GetFileName).Order());
+    }
+
+    // Whatever is interrupted on the way must not leave a graph beside weights or a tokenizer of another model.
+    [Fact]
+    public void The_graph_goes_first_and_comes_last()
+    {
+        Directory.CreateDirectory(Path.Combine(Target, "tokenizer.json", "in the way"));
+        File.WriteAllText(Path.Combine(Target, "model.onnx"), "old");
+
+        var error = Record.Exception(() => OutputFolder.Write(Target, overwrite: true, folder =>
+        {
+            foreach (var file in (string[])["model.onnx", "model.onnx.data", "tokenizer.json"])
+                File.WriteAllText(Path.Combine(folder, file), "new");
+        }));
+
+        Assert.True(error is IOException or UnauthorizedAccessException, error?.ToString());
+        Assert.False(File.Exists(Path.Combine(Target, "model.onnx")));
+        Assert.Single(Directory.GetFileSystemEntries(_folder["deep"]));
+    }
+
+    [Fact]
     public void A_failure_leaves_the_old_files_and_nothing_new()
     {
         OutputFolder.Write(Target, overwrite: false, Fill);

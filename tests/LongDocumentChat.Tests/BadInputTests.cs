@@ -41,6 +41,17 @@ public sealed class BadInputTests : IDisposable
         Assert.Contains(_file, Assert.Single(error.TrimEnd().Split('\n')), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Help_names_the_presets_and_no_path_of_this_machine()
+    {
+        var (exitCode, output, _) = await SampleProcess.RunAsync(["--help"]);
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("near-lossless", output, StringComparison.Ordinal);
+        Assert.Contains("the bundled model", output, StringComparison.Ordinal);
+        Assert.DoesNotContain(AppContext.BaseDirectory, output, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("--nonsense")]
     [InlineData("--json", "--question", "Where?")]

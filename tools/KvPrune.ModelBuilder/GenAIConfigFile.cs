@@ -8,7 +8,7 @@ internal static class GenAIConfigFile
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, IndentSize = 4 };
 
-    public static void Write(string folder, LlamaShape shape, SpecialTokens tokens, bool sample)
+    public static void Write(string folder, LlamaShape shape, SpecialTokens tokens, SearchSettings search)
     {
         var config = new JsonObject
         {
@@ -52,7 +52,7 @@ internal static class GenAIConfigFile
             ["search"] = new JsonObject
             {
                 ["diversity_penalty"] = 0.0,
-                ["do_sample"] = sample,
+                ["do_sample"] = search.Sample,
                 ["early_stopping"] = true,
                 ["length_penalty"] = 1.0,
                 ["max_length"] = shape.ContextLength,
@@ -61,10 +61,10 @@ internal static class GenAIConfigFile
                 ["num_beams"] = 1,
                 ["num_return_sequences"] = 1,
                 ["past_present_share_buffer"] = true,
-                ["repetition_penalty"] = 1.0,
-                ["temperature"] = 1.0,
-                ["top_k"] = 50,
-                ["top_p"] = 1.0,
+                ["repetition_penalty"] = search.RepetitionPenalty,
+                ["temperature"] = search.Temperature,
+                ["top_k"] = search.TopK,
+                ["top_p"] = search.TopP,
             },
         };
         File.WriteAllText(Path.Combine(folder, "genai_config.json"), config.ToJsonString(Indented) + "\n");

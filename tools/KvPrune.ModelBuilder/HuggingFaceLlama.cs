@@ -35,7 +35,7 @@ public static class HuggingFaceLlama
         OutputFolder.Write(folder, overwrite, temporary =>
         {
             LlamaGraph.Write(temporary, config.Shape, precision, weights, progress, cancellationToken);
-            GenAIConfigFile.Write(temporary, config.Shape, config.Tokens, config.Sample);
+            GenAIConfigFile.Write(temporary, config.Shape, config.Tokens, config.Search);
             // Bytes only: File.Copy would also take over a read-only mode.
             foreach (var file in TokenizerFiles.Where(f => File.Exists(Path.Combine(checkpoint, f))))
                 File.WriteAllBytes(Path.Combine(temporary, file), File.ReadAllBytes(Path.Combine(checkpoint, file)));

@@ -35,7 +35,7 @@ public static class RandomLlama
         OutputFolder.Write(folder, overwrite, temporary =>
         {
             LlamaGraph.Write(temporary, shape, precision, weights, progress, cancellationToken);
-            GenAIConfigFile.Write(temporary, shape, ByteTokenizerFiles.Tokens(shape.Vocabulary), sample: false);
+            GenAIConfigFile.Write(temporary, shape, ByteTokenizerFiles.Tokens(shape.Vocabulary), SearchSettings.Default);
             ByteTokenizerFiles.Write(temporary, shape.Vocabulary, shape.ContextLength);
         });
     }

@@ -48,6 +48,25 @@ public sealed class BuildCommandTests : IDisposable
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
 
+    // Deep enough to be far from its end when it is stopped.
+    [Fact]
+    public async Task Stopping_a_build_leaves_nothing_behind()
+    {
+        using var stop = new CancellationTokenSource();
+        var build = BuildCommand.Create(Console(_output), Console(_errors))
+            .Parse([_folder["m"], "--random", "tiny", "--layers", "2000"])
+            .InvokeAsync(new() { Output = _output, Error = _errors }, stop.Token);
+        Assert.False(build.IsCompleted);
+        while (!build.IsCompleted && Directory.GetFileSystemEntries(_folder.Path).Length == 0)
+            await Task.Delay(5, TestContext.Current.CancellationToken);
+
+        await stop.CancelAsync();
+
+        Assert.Equal(130, await build);
+        Assert.Contains("nothing was written", _errors.ToString(), StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+    }
+
     private int Run(params string[] arguments) => BuildCommand.Create(Console(_output), Console(_errors)).Parse(arguments)
         .Invoke(new() { Output = _output, Error = _errors });
 

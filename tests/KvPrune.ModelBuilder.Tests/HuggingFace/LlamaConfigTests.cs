@@ -41,7 +41,37 @@ public sealed class LlamaConfigTests : IDisposable
         Assert.Equal([299, 295], config.Tokens.Eos);
         Assert.Equal(1, config.Tokens.Bos);
         Assert.Equal(295, config.Tokens.Pad);
-        Assert.True(config.Sample);
+        Assert.Equal(SearchSettings.Default with { Sample = true }, config.Search);
+    }
+
+    [Fact]
+    public void Sampling_settings_are_carried_over()
+    {
+        var config = Load(generation: """{"do_sample":true,"temperature":0.6,"top_k":20,"top_p":0.9,"repetition_penalty":1.1}""");
+
+        Assert.Equal(new SearchSettings(Sample: true, Temperature: 0.6, TopK: 20, TopP: 0.9, RepetitionPenalty: 1.1), config.Search);
+    }
+
+    [Fact]
+    public void A_top_k_of_zero_keeps_every_token() =>
+        Assert.Equal(Checkpoint.Shape.Vocabulary, Load(generation: """{"do_sample":true,"top_k":0}""").Search.TopK);
+
+    [Theory]
+    [InlineData("temperature", "-0.5")]
+    [InlineData("temperature", "1e999")]
+    [InlineData("temperature", "\"hot\"")]
+    [InlineData("top_k", "-1")]
+    [InlineData("top_k", "2.5")]
+    [InlineData("top_p", "1.5")]
+    [InlineData("top_p", "0")]
+    [InlineData("repetition_penalty", "0")]
+    [InlineData("do_sample", "\"\\ud800\"")]
+    public void Refuses_sampling_settings_that_no_sampler_takes(string property, string json)
+    {
+        var error = Assert.Throws<ModelSourceException>(() => Load(generation: $$"""{"{{property}}":{{json}}}"""));
+
+        Assert.Equal(property, error.Entry);
+        Assert.Equal(_folder["generation_config.json"], error.File);
     }
 
     [Fact]
@@ -58,6 +88,9 @@ public sealed class LlamaConfigTests : IDisposable
 
     [Theory]
     [InlineData("architectures", """["MistralForCausalLM"]""", "MistralForCausalLM")]
+    [InlineData("architectures", "[1]", "LlamaForCausalLM")]
+    [InlineData("architectures", "[null]", "LlamaForCausalLM")]
+    [InlineData("architectures", "\"MistralForCausalLM\"", "MistralForCausalLM")]
     [InlineData("attention_bias", "true", "bias")]
     [InlineData("mlp_bias", "true", "bias")]
     [InlineData("mlp_bias", "1", "neither true nor false")]
@@ -93,6 +126,31 @@ public sealed class LlamaConfigTests : IDisposable
         var error = Assert.Throws<ModelSourceException>(() => Load(c => c[property] = value));
 
         Assert.Contains(expected, error.Message, StringComparison.Ordinal);
+    }
+
+    // JSON lets half of a surrogate pair through; no text can hold one.
+    [Theory]
+    [InlineData("architectures", "[\"\\ud800\"]")]
+    [InlineData("hidden_act", "\"\\udc00silu\"")]
+    [InlineData("hidden_size", "\"\\ud800\"")]
+    [InlineData("rope_scaling", "{\"rope_type\":\"\\ud800\"}")]
+    [InlineData("unused", "[{\"\\ud800\":1}]")]
+    public void Refuses_text_with_half_a_surrogate_pair(string property, string json)
+    {
+        File.WriteAllText(_folder["config.json"], $$"""{"{{property}}":{{json}}}""");
+
+        var error = Assert.Throws<ModelSourceException>(() => LlamaConfig.Load(_folder.Path));
+
+        Assert.Equal(property, error.Entry);
+        Assert.Equal(_folder["config.json"], error.File);
+    }
+
+    [Fact]
+    public void Refuses_a_property_name_with_half_a_surrogate_pair()
+    {
+        File.WriteAllText(_folder["config.json"], """{"\ud800":1}""");
+
+        Assert.Equal(_folder["config.json"], Assert.Throws<ModelSourceException>(() => LlamaConfig.Load(_folder.Path)).File);
     }
 
     [Fact]

@@ -8,30 +8,44 @@ internal static class BuildCommand
 {
     public static RootCommand Create(IAnsiConsole console, IAnsiConsole errors)
     {
-        var output = new Argument<string>("output") { Description = "The folder to write." };
-        var model = new Option<string?>("--model", "-m") { Description = "A Hugging Face folder with a Llama checkpoint." };
+        var output = new Argument<string>("output") { Description = "The model folder to write." };
+        var model = new Option<string?>("--model", "-m") 
+        {
+            Description = "Source: a Hugging Face folder of a Llama model (config.json, model.safetensors, tokenizer files).",
+            HelpName = "folder",
+        };
         var random = new Option<string?>("--random")
         {
-            Description = $"Random weights instead, in a named shape: {string.Join(", ", LlamaShape.Named.Keys)}.",
+            Description = "Or, for tests and benchmarks: random weights in the sizes of one of the named shapes.",
+            HelpName = string.Join('|', LlamaShape.Named.Keys),
         };
         var precision = new Option<string>("--precision", "-p")
         {
-            Description = "How linear layers are stored.",
+            Description = "How the weights of linear layers are stored: 32-bit, or 4-bit in blocks.",
             DefaultValueFactory = _ => "fp32",
         };
         precision.AcceptOnlyFromAmong("fp32", "int4");
-        var seed = new Option<int>("--seed") { Description = "Seed of the random weights.", DefaultValueFactory = _ => 1 };
+        var seed = new Option<int>("--seed") 
+        {
+            Description = "With --random: the same seed gives the same weights.",
+            DefaultValueFactory = _ => 1,
+            HelpName = "number",
+        };
         var heads = new Option<(int Query, int Kv, int Size)?>("--heads")
         {
-            Description = "Random: query heads, KV heads and head size, for example 6/2/96.",
+            Description = "With --random: query heads, KV heads and head size, for example 6/2/96.",
+            HelpName = "query/kv/size",
             CustomParser = HeadsArgument.Parse,
         };
-        var layers = new Option<int?>("--layers") { Description = "Random: number of layers." };
-        var hidden = new Option<int?>("--hidden") { Description = "Random: width of the residual stream." };
-        var intermediate = new Option<int?>("--intermediate") { Description = "Random: width of the feed-forward layer." };
-        var vocabulary = new Option<int?>("--vocabulary") { Description = "Random: number of token ids." };
-        var context = new Option<int?>("--context") { Description = "Random: longest sequence in tokens." };
-        var overwrite = new Option<bool>("--overwrite") { Description = "Replace files of the same name in a folder that is not empty." };
+        var layers = new Option<int?>("--layers") { Description = "With --random: number of layers.", HelpName = "number" };
+        var hidden = new Option<int?>("--hidden") { Description = "With --random: hidden size.", HelpName = "number" };
+        var intermediate = new Option<int?>("--intermediate") { Description = "With --random: width of the feed-forward layers.", HelpName = "number" };
+        var vocabulary = new Option<int?>("--vocabulary") { Description = "With --random: number of token ids.", HelpName = "number" };
+        var context = new Option<int?>("--context") { Description = "With --random: longest sequence, prompt and answer, in tokens.", HelpName = "number" };
+        var overwrite = new Option<bool>("--overwrite") 
+        {
+            Description = "Write into a folder that is not empty: replaces the model in it and leaves other files.",
+        };
 
         var command = new RootCommand("Builds a model folder for ONNX Runtime GenAI from a Hugging Face Llama checkpoint or from random weights.")
         {
@@ -57,7 +71,8 @@ internal static class BuildCommand
             var folder = parsed.GetValue(output)!;
             var weights = parsed.GetValue(precision) == "int4" ? WeightPrecision.Int4 : WeightPrecision.Fp32;
             var replace = parsed.GetValue(overwrite);
-            return Task.FromResult(Run(console, errors, folder, progress =>
+            // A task of its own: on Ctrl+C it is the task that the command line waits for, so the call has to return at once.
+            return Task.Run(() => Run(console, errors, folder, progress =>
             {
                 if (parsed.GetValue(model) is { } checkpoint)
                 {
@@ -77,7 +92,7 @@ internal static class BuildCommand
                     ContextLength = parsed.GetValue(context) ?? shape.ContextLength,
                 };
                 RandomLlama.Build(folder, shape, parsed.GetValue(seed), weights, replace, progress, cancellation);
-            }));
+            }), CancellationToken.None);
         });
         return command;
     }

@@ -22,6 +22,7 @@ internal sealed class JsonFile
             using var json = JsonDocument.Parse(File.ReadAllBytes(path));
             if (json.RootElement.ValueKind != JsonValueKind.Object)
                 throw new ModelSourceException(path, null, "the file is not a JSON object.");
+            RefuseBrokenText(path, json.RootElement);
             return new JsonFile(path, json.RootElement.Clone());
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -81,6 +82,47 @@ internal sealed class JsonFile
         }
 
         return ids.Length > 0 ? ids : null;
+    }
+
+    // The parser lets escaped halves of surrogate pairs and bytes that are not UTF-8 through; they would fail at some later use.
+    private static void RefuseBrokenText(string path, JsonElement root)
+    {
+        string? entry = null;
+        try
+        {
+            foreach (var property in root.EnumerateObject())
+            {
+                entry = null;
+                entry = property.Name;
+                Read(property.Value);
+            }
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new ModelSourceException(path, entry, $"holds text that is not valid Unicode: {e.Message}", e);
+        }
+
+        static void Read(JsonElement value)
+        {
+            switch (value.ValueKind)
+            {
+                case JsonValueKind.String:
+                    _ = value.GetString();
+                    break;
+                case JsonValueKind.Array:
+                    foreach (var item in value.EnumerateArray())
+                        Read(item);
+                    break;
+                case JsonValueKind.Object:
+                    foreach (var property in value.EnumerateObject())
+                    {
+                        _ = property.Name;
+                        Read(property.Value);
+                    }
+
+                    break;
+            }
+        }
     }
 
     public ModelSourceException Wrong(string property, string problem) => new(Path, property, problem);

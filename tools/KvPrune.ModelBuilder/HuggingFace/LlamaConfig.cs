@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace KvPrune.ModelBuilder.HuggingFace;
 
 /// <summary>What config.json and generation_config.json say about a Llama checkpoint.</summary>
-internal sealed record LlamaConfig(LlamaShape Shape, SpecialTokens Tokens, bool Sample)
+internal sealed record LlamaConfig(LlamaShape Shape, SpecialTokens Tokens, SearchSettings Search)
 {
     private const string Architecture = "LlamaForCausalLM";
 
@@ -54,14 +54,15 @@ internal sealed record LlamaConfig(LlamaShape Shape, SpecialTokens Tokens, bool 
                 throw config.Wrong("vocab_size", $"the special token {id} lies outside the {shape.Vocabulary} token ids.");
         }
 
-        return new LlamaConfig(shape, tokens, generation?.Flag("do_sample", whenMissing: false) ?? false);
+        return new LlamaConfig(shape, tokens, generation is null ? SearchSettings.Default : ReadSearch(generation, shape.Vocabulary));
     }
 
     private static void RefuseWhatTheGraphLacks(JsonFile config)
     {
-        if (config.Find("architectures") is { ValueKind: JsonValueKind.Array } architectures)
+        if (config.Find("architectures") is { } architectures)
         {
-            if (architectures.GetArrayLength() != 1 || !architectures[0].ValueEquals(Architecture))
+            if (architectures.ValueKind != JsonValueKind.Array || architectures.GetArrayLength() != 1
+                || architectures[0].ValueKind != JsonValueKind.String || !architectures[0].ValueEquals(Architecture))
                 throw config.Wrong("architectures", $"{architectures} is not [\"{Architecture}\"], the only one that is supported.");
         }
         else if (config.FindString("model_type") != "llama")
@@ -92,6 +93,29 @@ internal sealed record LlamaConfig(LlamaShape Shape, SpecialTokens Tokens, bool 
         {
             if (config.Find(property) is not null)
                 throw config.Wrong(property, "a checkpoint with this property is not supported.");
+        }
+    }
+
+    private static SearchSettings ReadSearch(JsonFile generation, int vocabulary)
+    {
+        var standard = SearchSettings.Default;
+        var topK = generation.FindInt("top_k") ?? standard.TopK;
+        if (topK < 0)
+            throw generation.Wrong("top_k", $"{topK} is below 0.");
+        return new SearchSettings(
+            generation.Flag("do_sample", standard.Sample),
+            Number("temperature", standard.Temperature, largest: double.MaxValue),
+            // 0 means no limit in Transformers; other programs want a number of tokens.
+            topK == 0 ? vocabulary : topK,
+            Number("top_p", standard.TopP, largest: 1),
+            Number("repetition_penalty", standard.RepetitionPenalty, largest: double.MaxValue));
+
+        double Number(string property, double whenMissing, double largest)
+        {
+            if (generation.Find(property) is not { } value)
+                return whenMissing;
+            var number = generation.Double(value, property);
+            return number > 0 && number <= largest ? number : throw generation.Wrong(property, $"{value} is out of range.");
         }
     }
 

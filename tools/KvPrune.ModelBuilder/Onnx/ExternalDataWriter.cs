@@ -13,9 +13,12 @@ internal sealed class ExternalDataWriter : IDisposable
 
     private readonly string _fileName;
     private readonly FileStream _stream;
+    private readonly CancellationToken _cancellation;
 
-    public ExternalDataWriter(string path)
+    /// <summary>Creates the file. The token stops a write within a tensor: the largest take seconds.</summary>
+    public ExternalDataWriter(string path, CancellationToken cancellation)
     {
+        _cancellation = cancellation;
         _fileName = Path.GetFileName(path);
         _stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1 << 20);
     }
@@ -27,7 +30,11 @@ internal sealed class ExternalDataWriter : IDisposable
         var start = Align();
         // In pieces: the bytes of one tensor can be more than a span holds.
         for (; !values.IsEmpty; values = values[Math.Min(PieceElements, values.Length)..])
+        {
+            _cancellation.ThrowIfCancellationRequested();
             _stream.Write(MemoryMarshal.AsBytes(values[..Math.Min(PieceElements, values.Length)]));
+        }
+
         return Describe(name, type, start, shape);
     }
 
@@ -38,6 +45,7 @@ internal sealed class ExternalDataWriter : IDisposable
         var tile = new float[Math.Min(TileColumns, columns) * rows];
         for (var first = 0; first < columns; first += TileColumns)
         {
+            _cancellation.ThrowIfCancellationRequested();
             var width = Math.Min(TileColumns, columns - first);
             for (var row = 0; row < rows; row++)
             {

@@ -49,7 +49,7 @@ internal sealed class LlamaGraph
         CancellationToken cancellation)
     {
         var path = Path.Combine(folder, "model.onnx");
-        using var data = new ExternalDataWriter(path + ".data");
+        using var data = new ExternalDataWriter(path + ".data", cancellation);
         var graph = new LlamaGraph(shape, precision, weights, data, progress, cancellation);
         graph.Build();
         graph._graph.Save(path);
