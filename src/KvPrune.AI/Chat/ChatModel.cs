@@ -41,7 +41,7 @@ internal sealed class ChatModel : IDisposable
     public static ChatModel Load(KvPruneOptions options, ILoggerFactory? loggers)
     {
         long start = Stopwatch.GetTimestamp();
-        ILogger logger = (loggers ?? NullLoggerFactory.Instance).CreateLogger(EngineTelemetry.Name);
+        var logger = new QuietLogger((loggers ?? NullLoggerFactory.Instance).CreateLogger(EngineTelemetry.Name));
         var folder = GenAIModelFolder.Load(options.ModelPath!);
         var tokenizer = HfTokenizer.Load(folder.TokenizerPath);
         folder.RequireTokens(tokenizer.VocabularySize);
