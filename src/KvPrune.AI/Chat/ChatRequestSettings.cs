@@ -33,7 +33,7 @@ internal sealed record ChatRequestSettings(
     /// The values that <see cref="SamplingOptions"/> describes, from RawRepresentationFactory before the options' own. A
     /// raw representation of another type is meant for another client and is ignored, as clients do.
     /// </summary>
-    private static SamplingOptions ReadSampling(ChatOptions options, SamplingOptions defaults, IChatClient client)
+    internal static SamplingOptions ReadSampling(ChatOptions options, SamplingOptions defaults, IChatClient client)
     {
         var own = options.RawRepresentationFactory?.Invoke(client) as SamplingOptions ?? new SamplingOptions();
         var asked = new SamplingOptions
