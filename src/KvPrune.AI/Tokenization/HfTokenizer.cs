@@ -112,10 +112,9 @@ public sealed class HfTokenizer
             return null;
         for (int i = 0; i < found.Count; i++)
         {
+            // Equal ends follow, unless the last one takes white space that the prefix no longer has: then nothing is left.
             AddedTokenScanner.Occurrence other = whole.Marks[i].Occurrence;
-            // In the whole text the last one may take white space that comes later.
-            bool sameEnd = found[i].End == other.End || found[i].End == prefix.Text.Length;
-            if (found[i].Token != other.Token || found[i].Start != other.Start || !sameEnd)
+            if (found[i].Token != other.Token || found[i].Start != other.Start)
                 return null;
         }
 
