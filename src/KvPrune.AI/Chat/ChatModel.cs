@@ -41,8 +41,9 @@ internal sealed class ChatModel : IDisposable
     public static ChatModel Load(KvPruneOptions options, ILoggerFactory? loggers)
     {
         long start = Stopwatch.GetTimestamp();
-        ILogger logger = (loggers ?? NullLoggerFactory.Instance).CreateLogger(EngineTelemetry.Name);
+        var logger = new QuietLogger((loggers ?? NullLoggerFactory.Instance).CreateLogger(EngineTelemetry.Name));
         var folder = GenAIModelFolder.Load(options.ModelPath!);
+        if (folder.IgnoredSettings.Count > 0) Log.SettingsIgnored(logger, folder.Path, string.Join(", ", folder.IgnoredSettings));
         var tokenizer = HfTokenizer.Load(folder.TokenizerPath);
         folder.RequireTokens(tokenizer.VocabularySize);
         var template = ChatTemplate.Load(folder.Path);
@@ -52,6 +53,7 @@ internal sealed class ChatModel : IDisposable
         {
             ContextLength = folder.ContextLength,
             EndTokens = folder.EndTokens.ToHashSet(),
+            MaskedTokens = [.. Enumerable.Range(0, folder.VocabularySize).Where(id => !tokenizer.HasToken(id)).Except(folder.EndTokens)],
             PrefillChunkTokens = options.PrefillChunkTokens,
             KvCacheByteLimit = options.KvCacheByteLimit,
             MaxCachedPrompts = options.MaxCachedPrompts,
@@ -59,6 +61,10 @@ internal sealed class ChatModel : IDisposable
         Log.ModelLoaded(logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, KvPruneOps.Kernels);
         return new ChatModel(engine, tokenizer, template, folder, options);
     }
+
+    /// <summary>Ids of the special tokens among these texts.</summary>
+    public int[] SpecialTokens(IEnumerable<string> texts) =>
+        [.. texts.Where(Tokenizer.SpecialTokens.ContainsKey).Select(text => Tokenizer.SpecialTokens[text])];
 
     public void Dispose() => Engine.Dispose();
 }

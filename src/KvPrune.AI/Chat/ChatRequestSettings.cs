@@ -16,6 +16,8 @@ internal sealed record ChatRequestSettings(
     {
         if (options is null) return new(model.Sampling, model.MaxOutputTokens, [], model.Policy, null);
         RefuseUnsupported(options);
+        if (options.ModelId is { } modelId && modelId != model.Engine.ModelId)
+            throw new NotSupportedException($"ModelId is '{modelId}', but this client runs '{model.Engine.ModelId}'. Leave it unset, or ask that model's client.");
         SamplingOptions sampling = ReadSampling(options, model.Sampling, client);
         sampling.Validate();
         int maxOutputTokens = options.MaxOutputTokens ?? model.MaxOutputTokens;
@@ -28,10 +30,10 @@ internal sealed record ChatRequestSettings(
     }
 
     /// <summary>
-    /// Temperature, TopK or TopP turn sampling on, with temperature 1 unless given; without any of them the model folder
-    /// decides. Temperature 0 is greedy.
+    /// The values that <see cref="SamplingOptions"/> describes, from RawRepresentationFactory before the options' own. A
+    /// raw representation of another type is meant for another client and is ignored, as clients do.
     /// </summary>
-    private static SamplingOptions ReadSampling(ChatOptions options, SamplingOptions defaults, IChatClient client)
+    internal static SamplingOptions ReadSampling(ChatOptions options, SamplingOptions defaults, IChatClient client)
     {
         var own = options.RawRepresentationFactory?.Invoke(client) as SamplingOptions ?? new SamplingOptions();
         var asked = new SamplingOptions
@@ -41,7 +43,14 @@ internal sealed record ChatRequestSettings(
             TopP = own.TopP ?? options.TopP,
             Seed = own.Seed ?? options.Seed,
         };
-        return asked with { Seed = null } == new SamplingOptions() ? defaults with { Seed = asked.Seed } : asked;
+        if (asked with { Seed = null } == new SamplingOptions()) return defaults with { Seed = asked.Seed };
+        // What a greedy folder says of top_k and top_p was never meant to be drawn from.
+        return defaults.IsGreedy ? asked : asked with
+        {
+            Temperature = asked.Temperature ?? defaults.Temperature,
+            TopK = asked.TopK ?? defaults.TopK,
+            TopP = asked.TopP ?? defaults.TopP,
+        };
     }
 
     private static void RefuseUnsupported(ChatOptions options)

@@ -19,7 +19,11 @@ public static class KvPruneChatExtensions
         return options.With(PolicyKey, policy);
     }
 
-    /// <summary>Reports while the prompt is read, once for each run of the model, from the thread that awaits the answer.</summary>
+    /// <summary>Reports while the prompt is read, once for each run of the model.</summary>
+    /// <param name="options">The request's options.</param>
+    /// <param name="progress">
+    /// Called from a thread-pool thread; <see cref="Progress{T}"/> returns to the context in which it was created.
+    /// </param>
     /// <returns>The same options.</returns>
     public static ChatOptions WithPrefillProgress(this ChatOptions options, IProgress<PrefillProgress> progress)
     {

@@ -12,8 +12,10 @@ namespace KvPrune.AI.Chat;
 /// </summary>
 /// <remarks>
 /// The client keeps no conversations: send all messages each time. What an earlier request left in the KV cache is used
-/// again and reported as CachedInputTokenCount. Temperature, TopK and TopP unset means what the model folder says, greedy
-/// decoding in most of them. Tools, JSON response formats and penalties are refused.
+/// again and reported as CachedInputTokenCount. Temperature, TopK and TopP are read as <see cref="Sampling.SamplingOptions"/>
+/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. Tools, JSON
+/// response formats, penalties and the ModelId of another model are refused. A stop sequence that is the text of a special
+/// token also stops at that token.
 /// </remarks>
 public sealed class KvPrunedChatClient : IChatClient
 {
@@ -29,6 +31,8 @@ public sealed class KvPrunedChatClient : IChatClient
     /// <exception cref="Tokenization.TokenizerFormatException">tokenizer.json cannot be used.</exception>
     /// <exception cref="ChatTemplateException">The chat template cannot be used.</exception>
     /// <exception cref="OnnxOps.ModelRewriteException">The graph holds what the pruned operator cannot do.</exception>
+    /// <exception cref="OnnxOps.KvCacheException">The cache manager cannot serve a model of this shape.</exception>
+    /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
     public KvPrunedChatClient(KvPruneOptions options, ILoggerFactory? loggerFactory = null)
         : this(Load(options, loggerFactory), ownsModel: true)
     {
@@ -48,7 +52,7 @@ public sealed class KvPrunedChatClient : IChatClient
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentNullException"><paramref name="messages"/> is null.</exception>
-    /// <exception cref="ArgumentException">There are no messages, or an option is out of its range.</exception>
+    /// <exception cref="ArgumentException">There are no messages, one holds null, or an option is out of its range.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what the client cannot do.</exception>
     /// <remarks>
     /// While the answer is awaited also <see cref="PromptTooLongException"/>, <see cref="KvBudgetExceededException"/>,
@@ -101,7 +105,7 @@ public sealed class KvPrunedChatClient : IChatClient
         List<TemplateMessage> messages, ChatRequestSettings settings, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // Rendering and encoding a long document takes long enough to leave the caller's thread.
-        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages), cancellationToken).ConfigureAwait(false);
+        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages, cancellationToken), cancellationToken).ConfigureAwait(false);
         using var abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         GenerationRequest request = CreateRequest(prompt, settings, abandoned.Token);
         var updates = new UpdateFactory(_model.Engine.ModelId);
@@ -130,6 +134,7 @@ public sealed class KvPrunedChatClient : IChatClient
             Policy = settings.Policy,
             Sampling = settings.Sampling,
             MaxOutputTokens = settings.MaxOutputTokens,
+            EndTokens = _model.SpecialTokens(settings.StopSequences),
             Text = new AnswerText(detokenizer.Append, detokenizer.Flush, settings.StopSequences),
             Cancellation = cancellation,
         };

@@ -15,38 +15,38 @@ internal sealed class PromptBuilder(ChatTemplate template, HfTokenizer tokenizer
     /// ended: a conversation that goes on is compressed at the places where it was compressed before, and so can
     /// continue from what is cached.
     /// </summary>
-    public Prompt Build(IReadOnlyList<TemplateMessage> messages)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public Prompt Build(IReadOnlyList<TemplateMessage> messages, CancellationToken cancellation)
     {
         RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true);
-        int[] tokens = tokenizer.Encode(whole);
+        cancellation.ThrowIfCancellationRequested();
+        EncodedPrompt encoded = tokenizer.EncodeWithMarks(whole);
+        int[] tokens = encoded.Tokens;
         if (tokens.Length == 0) throw new ArgumentException("The chat template made an empty prompt of the messages.", nameof(messages));
         List<int> ends = [];
         for (int i = 1; i < messages.Count; i++)
         {
-            if (messages[i].Role == ChatRole.Assistant.Value && EarlierEnd(messages, i, whole.Text, tokens) is { } end
-                && (ends.Count == 0 || end > ends[^1]))
-            {
+            if (messages[i].Role != ChatRole.Assistant.Value) continue;
+            cancellation.ThrowIfCancellationRequested();
+            if (EarlierEnd(messages, i, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
                 ends.Add(end);
-            }
         }
         ends.Add(tokens.Length);
         return new Prompt(tokens, [.. ends]);
     }
 
     /// <summary>Length of the prompt that message <paramref name="count"/> answered; null if the template rewrites it later.</summary>
-    private int? EarlierEnd(IReadOnlyList<TemplateMessage> messages, int count, string text, int[] tokens)
+    private int? EarlierEnd(IReadOnlyList<TemplateMessage> messages, int count, string text, EncodedPrompt encoded)
     {
         RenderedPrompt earlier;
         try
         {
             earlier = template.Render([.. messages.Take(count)], addGenerationPrompt: true);
         }
-        catch (ChatTemplateRaisedException)
+        catch (ChatTemplateException)
         {
             return null; // the template takes the conversation as a whole but not its beginning
         }
-        if (!text.StartsWith(earlier.Text, StringComparison.Ordinal)) return null;
-        int[] beginning = tokenizer.Encode(earlier);
-        return beginning.Length > 0 && beginning.Length < tokens.Length && tokens.AsSpan().StartsWith(beginning) ? beginning.Length : null;
+        return text.StartsWith(earlier.Text, StringComparison.Ordinal) ? tokenizer.CountPrefix(encoded, earlier) : null;
     }
 }

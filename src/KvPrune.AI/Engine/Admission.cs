@@ -68,5 +68,6 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
     private KvBytesEstimate Estimate(PruningPolicy policy, int promptTokens, int generatedTokens) =>
         runtime.EstimateBytes(policy, promptTokens, generatedTokens, settings.PrefillChunkTokens);
 
+    // The cache manager seals whole tiles of this many tokens (its kernels' format); what is left over stays dense.
     private const int TileTokens = 64;
 }

@@ -13,8 +13,8 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
     /// <summary>The generations that took the step, in the order of <see cref="Logits"/>.</summary>
     public ReadOnlySpan<ActiveGeneration> Stepped => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_stepped);
 
-    /// <summary>Logits [vocabulary] of a generation that took the step.</summary>
-    public ReadOnlySpan<float> Logits(int index) => LogitRows(index, 1);
+    /// <summary>Logits [vocabulary] of a generation that took the step; the next step overwrites them.</summary>
+    public Span<float> Logits(int index) => LogitRows(index, 1);
 
     /// <summary>
     /// Feeds every generation's pending token. When the batch fails each generation is tried alone, so that one bad
@@ -28,7 +28,7 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
         List<(ActiveGeneration, Exception)> failed = [];
         try
         {
-            withMemory(() => Step(generations, 0, generations.Count));
+            withMemory(() => Step(generations));
             foreach (ActiveGeneration generation in generations) MarkStepped(generation);
         }
         catch (Exception error) when (generations.Count == 1)
@@ -68,14 +68,15 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
         _logits = new float[capacity * runtime.VocabularySize];
     }
 
-    private void Step(IReadOnlyList<ActiveGeneration> generations, int start, int count)
+    private void Step(IReadOnlyList<ActiveGeneration> generations)
     {
+        int count = generations.Count;
         for (int i = 0; i < count; i++)
         {
-            _sequences[start + i] = generations[i].Sequence;
-            _tokens[start + i] = generations[i].PendingToken;
+            _sequences[i] = generations[i].Sequence;
+            _tokens[i] = generations[i].PendingToken;
         }
-        runtime.Decode(_sequences.AsSpan(start, count), _tokens.AsSpan(start, count), LogitRows(start, count));
+        runtime.Decode(_sequences.AsSpan(0, count), _tokens.AsSpan(0, count), LogitRows(0, count));
     }
 
     private void MarkStepped(ActiveGeneration generation)

@@ -9,6 +9,9 @@ internal sealed record EngineSettings
     /// <summary>Drawing one of these ends an answer.</summary>
     public required IReadOnlySet<int> EndTokens { get; init; }
 
+    /// <summary>Ids that are never drawn: a padded vocabulary has more logits than the tokenizer has tokens.</summary>
+    public IReadOnlyList<int> MaskedTokens { get; init; } = [];
+
     /// <summary>The most prompt tokens in one run.</summary>
     public int PrefillChunkTokens { get; init; } = 512;
 

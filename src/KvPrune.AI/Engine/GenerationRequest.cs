@@ -25,6 +25,9 @@ internal sealed class GenerationRequest
     /// <summary>The most tokens to draw, before the model's context is taken into account.</summary>
     public required int MaxOutputTokens { get; init; }
 
+    /// <summary>Tokens that end this answer, besides the model's own.</summary>
+    public IReadOnlyCollection<int> EndTokens { get; init; } = [];
+
     public required AnswerText Text { get; init; }
 
     public CancellationToken Cancellation { get; init; }

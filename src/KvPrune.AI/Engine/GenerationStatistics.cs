@@ -15,7 +15,7 @@ public sealed record GenerationStatistics
     /// <summary>Time spent waiting for memory or for the step in progress.</summary>
     public required TimeSpan Queued { get; init; }
 
-    /// <summary>Time from admission to the first token.</summary>
+    /// <summary>Time from admission to the first token, the reading of older prompts in between included.</summary>
     public required TimeSpan Prefill { get; init; }
 
     /// <summary>Time from the first token to the end.</summary>

@@ -1,6 +1,5 @@
 using KvPrune.AI.Runtimes;
 using KvPrune.OnnxOps;
-using Microsoft.Extensions.Logging;
 
 namespace KvPrune.AI.Engine;
 
@@ -15,7 +14,7 @@ public sealed class InferenceEngine : IDisposable
     private readonly Scheduler _scheduler;
     private int _disposed;
 
-    internal InferenceEngine(IDecoderRuntime runtime, EngineSettings settings, string modelId, ILogger logger)
+    internal InferenceEngine(IDecoderRuntime runtime, EngineSettings settings, string modelId, QuietLogger logger)
     {
         _runtime = runtime;
         ContextLength = settings.ContextLength;
@@ -44,9 +43,11 @@ public sealed class InferenceEngine : IDisposable
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     public KvCacheStatistics GetCacheStatistics()
     {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        ObjectDisposedException.ThrowIf(IsDisposed, this);
         return _runtime.GetStatistics();
     }
+
+    internal bool IsDisposed => Volatile.Read(ref _disposed) != 0;
 
     /// <summary>Starts a request.</summary>
     /// <inheritdoc cref="Scheduler.Submit" path="/exception"/>
@@ -56,8 +57,8 @@ public sealed class InferenceEngine : IDisposable
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
+        _scheduler.Dispose(); // the requests it ends are still measured
         _telemetry.Dispose();
-        _scheduler.Dispose();
         _runtime.Dispose();
     }
 }

@@ -15,4 +15,7 @@ internal static partial class Log
 
     [LoggerMessage(4, LogLevel.Critical, "The engine stopped after an internal error")]
     public static partial void LoopFailed(ILogger logger, Exception error);
+
+    [LoggerMessage(5, LogLevel.Warning, "genai_config.json of {Folder} asks for what is not supported and is left out: {Settings}")]
+    public static partial void SettingsIgnored(ILogger logger, string folder, string settings);
 }

@@ -8,14 +8,15 @@ namespace KvPrune.AI.Engine;
 
 /// <summary>
 /// The loop that runs a model for all requests, on its own thread. Each step is a prefill chunk of one sequence or one
-/// decode batch over all sequences whose prompt was read; the two alternate, and prompts take turns by chunks.
+/// decode batch over all sequences whose prompt was read; the two alternate. Prompts are read one after the other, oldest
+/// first, so that only one at a time holds uncompressed rows.
 /// </summary>
 internal sealed class Scheduler : IDisposable
 {
     private readonly IDecoderRuntime _runtime;
     private readonly EngineSettings _settings;
     private readonly EngineTelemetry _telemetry;
-    private readonly ILogger _logger;
+    private readonly QuietLogger _logger;
     private readonly Admission _admission;
     private readonly PrefixCache _cache;
     private readonly DecodeBatch _batch;
@@ -25,15 +26,16 @@ internal sealed class Scheduler : IDisposable
     private readonly Thread _thread;
 
     private readonly Queue<GenerationRequest> _waiting = new();
-    private readonly Queue<ActiveGeneration> _prefilling = new();
+    private readonly List<ActiveGeneration> _prefilling = []; // oldest first
     private readonly List<ActiveGeneration> _decoding = [];
     private readonly HashSet<ActiveGeneration> _running = []; // the two above
     private readonly float[] _logits;
     private bool _prefilledLast;
     private int _unfinished;
     private int _runningCount;
+    private volatile Exception? _failure;
 
-    public Scheduler(IDecoderRuntime runtime, EngineSettings settings, EngineTelemetry telemetry, ILogger logger)
+    public Scheduler(IDecoderRuntime runtime, EngineSettings settings, EngineTelemetry telemetry, QuietLogger logger)
     {
         _runtime = runtime;
         _settings = settings;
@@ -44,13 +46,15 @@ internal sealed class Scheduler : IDisposable
         _batch = new DecodeBatch(runtime);
         _logits = new float[runtime.VocabularySize];
         _thread = new Thread(Run) { IsBackground = true, Name = "KvPrune engine" };
-        _thread.Start();
+        // Not Start: the thread outlives the activity and the other ambient values of whoever loads the model.
+        _thread.UnsafeStart();
     }
 
     /// <summary>Hands a request to the loop. Its events tell the rest.</summary>
     /// <exception cref="PromptTooLongException">The prompt leaves no room for an answer.</exception>
     /// <exception cref="KvBudgetExceededException">The request can never fit into the memory limit.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
+    /// <exception cref="GenerationException">The engine stopped after an internal error.</exception>
     public void Submit(GenerationRequest request)
     {
         request.Sampling.Validate();
@@ -59,7 +63,7 @@ internal sealed class Scheduler : IDisposable
         if (!_incoming.Writer.TryWrite(request))
         {
             Interlocked.Decrement(ref _unfinished);
-            throw new ObjectDisposedException(nameof(InferenceEngine));
+            throw Closing();
         }
     }
 
@@ -80,7 +84,6 @@ internal sealed class Scheduler : IDisposable
 
     private void Run()
     {
-        Exception? failure = null;
         try
         {
             while (Receive())
@@ -92,18 +95,18 @@ internal sealed class Scheduler : IDisposable
         }
         catch (Exception error)
         {
-            failure = error;
+            _failure = error;
             Log.LoopFailed(_logger, error);
         }
         _incoming.Writer.TryComplete();
-        foreach (ActiveGeneration generation in _running.ToArray()) End(generation, Closing(failure));
-        foreach (GenerationRequest request in _waiting.Concat(Drain())) End(request, Closing(failure));
+        foreach (ActiveGeneration generation in _running.ToArray()) End(generation, Closing());
+        foreach (GenerationRequest request in _waiting.Concat(Drain())) End(request, Closing());
         _cache.Clear();
     }
 
-    private static Exception Closing(Exception? failure) => failure is null
-        ? new ObjectDisposedException(nameof(InferenceEngine), "The engine was disposed before the answer was finished.")
-        : new GenerationException("The engine stopped after an internal error.", failure);
+    private Exception Closing() => _failure is { } failure
+        ? new GenerationException("The engine stopped after an internal error.", failure)
+        : new ObjectDisposedException(nameof(InferenceEngine));
 
     private IEnumerable<GenerationRequest> Drain()
     {
@@ -146,8 +149,8 @@ internal sealed class Scheduler : IDisposable
             catch (Exception error)
             {
                 _waiting.Dequeue();
-                Log.RequestFailed(_logger, "could not be started", error);
                 End(request, AsFailure($"A request could not be started: {error.Message}", error));
+                Log.RequestFailed(_logger, "could not be started", error);
             }
         }
     }
@@ -166,7 +169,7 @@ internal sealed class Scheduler : IDisposable
         _runningCount = _running.Count;
         if (hit is not null) Post(generation, ReadSoFar(generation));
         if (generation.IsPromptRead) ContinueOrFail(generation, hit!.Logits);
-        else _prefilling.Enqueue(generation);
+        else _prefilling.Add(generation);
         return true;
     }
 
@@ -174,7 +177,7 @@ internal sealed class Scheduler : IDisposable
     {
         bool prefill = _prefilling.Count > 0 && (_decoding.Count == 0 || !_prefilledLast);
         _prefilledLast = prefill;
-        if (prefill) Prefill(_prefilling.Dequeue());
+        if (prefill) Prefill(_prefilling[0]);
         else if (_decoding.Count > 0) Decode();
     }
 
@@ -198,7 +201,7 @@ internal sealed class Scheduler : IDisposable
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
             End(generation, request.Cancellation.IsCancellationRequested
-                ? new OperationCanceledException(request.Cancellation) : Closing(null));
+                ? new OperationCanceledException(request.Cancellation) : Closing());
             return;
         }
         catch (Exception error)
@@ -206,8 +209,9 @@ internal sealed class Scheduler : IDisposable
             Fail(generation, $"failed after {generation.Position} of {request.Prompt.Length} prompt tokens", error);
             return;
         }
-        if (generation.IsPromptRead) ContinueOrFail(generation, _logits);
-        else _prefilling.Enqueue(generation);
+        if (!generation.IsPromptRead) return;
+        _prefilling.Remove(generation);
+        ContinueOrFail(generation, _logits);
     }
 
     /// <summary>Keeps a fork at a segment's end for later prompts that begin alike.</summary>
@@ -240,7 +244,7 @@ internal sealed class Scheduler : IDisposable
         for (int i = 0; i < stepped.Length; i++) ContinueOrFail(stepped[i], _batch.Logits(i));
     }
 
-    private void ContinueOrFail(ActiveGeneration generation, ReadOnlySpan<float> logits)
+    private void ContinueOrFail(ActiveGeneration generation, Span<float> logits)
     {
         try
         {
@@ -253,13 +257,14 @@ internal sealed class Scheduler : IDisposable
     }
 
     /// <summary>Draws the next token and ends the generation or leaves it for the next decode step.</summary>
-    private void Continue(ActiveGeneration generation, ReadOnlySpan<float> logits)
+    private void Continue(ActiveGeneration generation, Span<float> logits)
     {
         AnswerText text = generation.Request.Text;
         bool first = generation.GeneratedTokens == 0;
+        foreach (int token in _settings.MaskedTokens) logits[token] = float.NegativeInfinity;
         generation.Draw(logits);
         if (first) _telemetry.FirstToken(generation);
-        if (_settings.EndTokens.Contains(generation.PendingToken))
+        if (_settings.EndTokens.Contains(generation.PendingToken) || generation.Request.EndTokens.Contains(generation.PendingToken))
         {
             Finish(generation, ChatFinishReason.Stop);
             return;
@@ -281,9 +286,8 @@ internal sealed class Scheduler : IDisposable
 
     private void Fail(ActiveGeneration generation, string what, Exception error)
     {
-        Log.RequestFailed(_logger, what, error);
-        _telemetry.Failed(generation, error);
         End(generation, AsFailure($"A request {what}: {error.Message}", error));
+        Log.RequestFailed(_logger, what, error);
     }
 
     private static Exception AsFailure(string message, Exception error) =>
@@ -295,23 +299,21 @@ internal sealed class Scheduler : IDisposable
         if (!_running.Remove(generation)) return;
         _runningCount = _running.Count;
         _decoding.Remove(generation);
-        RemoveFromPrefilling(generation);
-        generation.Dispose();
-        End(generation.Request, error);
-    }
-
-    private void RemoveFromPrefilling(ActiveGeneration generation)
-    {
-        for (int left = _prefilling.Count; left > 0; left--)
+        _prefilling.Remove(generation);
+        try
         {
-            ActiveGeneration other = _prefilling.Dequeue();
-            if (other != generation) _prefilling.Enqueue(other);
+            generation.Dispose();
+        }
+        finally
+        {
+            End(generation.Request, error);
         }
     }
 
     private void End(GenerationRequest request, Exception? error)
     {
         Interlocked.Decrement(ref _unfinished);
+        if (error is not null) _telemetry.Failed(request, error);
         request.Complete(error);
     }
 

@@ -47,7 +47,7 @@ internal readonly struct ConfigEntry
 
     public string Text(string name)
     {
-        string text = Required(name, JsonValueKind.String).GetString()!;
+        string text = ReadString(name, Required(name, JsonValueKind.String));
         return text.Length > 0 ? text : throw Wrong(name, "the value is empty.");
     }
 
@@ -57,7 +57,7 @@ internal readonly struct ConfigEntry
     {
         JsonElement element = Required(name, JsonValueKind.Number);
         return element.TryGetInt32(out int value) && value > 0
-            ? value : throw Wrong(name, $"{element} is not a positive integer.");
+            ? value : throw Wrong(name, $"{element.GetRawText()} is not a positive integer.");
     }
 
     public int? OptionalPositiveInteger(string name) => Has(name) ? PositiveInteger(name) : null;
@@ -83,7 +83,7 @@ internal readonly struct ConfigEntry
         for (int i = 0; i < ids.Length; i++)
         {
             if (ids[i].ValueKind != JsonValueKind.Number || !ids[i].TryGetInt32(out result[i]) || result[i] < 0 || result[i] >= vocabulary)
-                throw Wrong(name, $"{ids[i]} is not a token id from 0 to {vocabulary - 1} (model.vocab_size is {vocabulary}).");
+                throw Wrong(name, $"{ids[i].GetRawText()} is not a token id from 0 to {vocabulary - 1} (model.vocab_size is {vocabulary}).");
         }
         return result;
     }
@@ -91,6 +91,18 @@ internal readonly struct ConfigEntry
     public ModelFolderException Wrong(string name, string problem) => new(_file, PathOf(name), problem);
 
     private bool Has(string name) => _element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null;
+
+    private string ReadString(string name, JsonElement element)
+    {
+        try
+        {
+            return element.GetString()!;
+        }
+        catch (InvalidOperationException error) // half a surrogate pair, or bytes that are not UTF-8
+        {
+            throw new ModelFolderException(_file, PathOf(name), $"the string is not valid Unicode: {error.Message}", error);
+        }
+    }
 
     private JsonElement Required(string name, JsonValueKind kind)
     {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
@@ -15,9 +16,6 @@ public sealed record GenAIModelFolder
 
     /// <summary>Full path of the decoder's ONNX file.</summary>
     public required string ModelPath { get; init; }
-
-    /// <summary>Architecture, for example <c>llama</c>.</summary>
-    public required string ModelType { get; init; }
 
     /// <summary>Tokens that prompt and answer may have together: context_length, or search.max_length if that is less.</summary>
     public required int ContextLength { get; init; }
@@ -42,6 +40,9 @@ public sealed record GenAIModelFolder
 
     /// <summary>How tokens are drawn when a request does not say: greedy unless search.do_sample is set.</summary>
     public required SamplingOptions Sampling { get; init; }
+
+    /// <summary>Entries that would change answers but are not supported, with their values.</summary>
+    public required IReadOnlyList<string> IgnoredSettings { get; init; }
 
     internal string InputIdsName { get; private init; } = "";
 
@@ -80,7 +81,6 @@ public sealed record GenAIModelFolder
         {
             Path = folder,
             ModelPath = modelPath,
-            ModelType = model.Text("type"),
             ContextLength = Math.Min(context, search?.OptionalPositiveInteger("max_length") ?? context),
             VocabularySize = vocabulary,
             EndTokens = model.TokenIds("eos_token_id", vocabulary),
@@ -89,6 +89,7 @@ public sealed record GenAIModelFolder
             HeadSize = decoder.PositiveInteger("head_size"),
             Layers = decoder.PositiveInteger("num_hidden_layers"),
             Sampling = ReadSampling(search),
+            IgnoredSettings = ReadIgnored(search),
             InputIdsName = inputs?.OptionalText("input_ids") ?? "input_ids",
             AttentionMaskName = inputs?.OptionalText("attention_mask") ?? "attention_mask",
             PositionIdsName = inputs?.OptionalText("position_ids") ?? "position_ids",
@@ -123,6 +124,22 @@ public sealed record GenAIModelFolder
     {
         if (configured != inGraph)
             throw new ModelFolderException(ConfigPath, $"model.decoder.{name}", $"{configured}, but the graph {ModelPath} has {inGraph} {what}.");
+    }
+
+    private static string[] ReadIgnored(ConfigEntry? search)
+    {
+        (string Name, float Neutral)[] entries =
+        [
+            ("repetition_penalty", 1), ("no_repeat_ngram_size", 0), ("min_length", 0), ("num_beams", 1),
+            ("num_return_sequences", 1), ("diversity_penalty", 0),
+        ];
+        return
+        [
+            .. from entry in entries
+               let value = search?.OptionalNumber(entry.Name)
+               where value is not null && value != entry.Neutral
+               select string.Create(CultureInfo.InvariantCulture, $"search.{entry.Name} = {value}"),
+        ];
     }
 
     private static SamplingOptions ReadSampling(ConfigEntry? search)

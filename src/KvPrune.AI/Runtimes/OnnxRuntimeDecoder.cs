@@ -1,6 +1,7 @@
 using KvPrune.AI.Models;
 using KvPrune.OnnxOps;
 using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
 
 namespace KvPrune.AI.Runtimes;
 
@@ -36,6 +37,8 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     /// <param name="threads">Threads of a run; null: ONNX Runtime's choice.</param>
     /// <exception cref="ModelFolderException">The graph does not fit the configuration, or cannot be loaded.</exception>
     /// <exception cref="ModelRewriteException">The graph holds what the pruned operator cannot do.</exception>
+    /// <exception cref="KvCacheException">The cache manager cannot serve a model of this shape.</exception>
+    /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
     public static OnnxRuntimeDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads)
     {
         var rewriter = GroupQueryAttentionRewriter.Load(folder.ModelPath);
@@ -50,6 +53,7 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
         try
         {
             session = CreateSession(folder, rewriter.Rewrite(manager.Id, LogitsPositions.Last), threads);
+            RequireTypes(folder, session, inputs.Names);
             folder.RequireLogits(session.OutputMetadata[folder.LogitsName].Dimensions[^1]);
             return new OnnxRuntimeDecoder(manager, session, inputs, folder.LogitsName, folder.VocabularySize);
         }
@@ -87,18 +91,29 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     private static InferenceSession CreateSession(GenAIModelFolder folder, byte[] model, int? threads)
     {
         using var options = new SessionOptions();
-        KvPruneOps.Register(options);
-        // The graph comes as bytes, so ONNX Runtime has to be told where its external weights are.
-        options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", folder.Path);
+        // The graph comes as bytes, so ONNX Runtime has to be told where its external weights are: beside the model file.
+        options.AddSessionConfigEntry(
+            "session.model_external_initializers_file_folder_path", Path.GetDirectoryName(folder.ModelPath)!);
         if (threads is { } count) options.IntraOpNumThreads = count;
         try
         {
+            KvPruneOps.Register(options);
             return new InferenceSession(model, options);
         }
         catch (OnnxRuntimeException error)
         {
             throw new ModelFolderException(folder.ModelPath, null, $"ONNX Runtime cannot load the model: {error.Message}", error);
         }
+    }
+
+    private static void RequireTypes(GenAIModelFolder folder, InferenceSession session, string[] inputs)
+    {
+        void Require(string name, TensorElementType found, TensorElementType wanted)
+        {
+            if (found != wanted) throw new ModelFolderException(folder.ModelPath, name, $"its elements are {found}; only {wanted} is supported.");
+        }
+        foreach (string name in inputs) Require(name, session.InputMetadata[name].ElementDataType, TensorElementType.Int64);
+        Require(folder.LogitsName, session.OutputMetadata[folder.LogitsName].ElementDataType, TensorElementType.Float);
     }
 
     /// <summary>Adds tokens [batch, n] to the sequences as one transaction.</summary>

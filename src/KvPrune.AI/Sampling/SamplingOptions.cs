@@ -1,6 +1,11 @@
 namespace KvPrune.AI.Sampling;
 
-/// <summary>How the next token is drawn. Values left null fall back to the model folder's <c>search</c> defaults.</summary>
+/// <summary>How the next token is drawn.</summary>
+/// <remarks>
+/// In a request each value left null is the one of the model folder's <c>search</c> entry if that turns sampling on
+/// (do_sample). Over a greedy folder a request that sets Temperature, TopK or TopP samples with temperature 1 and all
+/// tokens where it leaves these null; one that sets none of them is greedy.
+/// </remarks>
 public sealed record SamplingOptions
 {
     /// <summary>Divides the logits; at least 0. 0 is greedy decoding.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.ObjectModel;
+using System.Runtime.InteropServices;
 using System.Text;
 using KvPrune.AI.Templates;
 using Microsoft.ML.Tokenizers;
@@ -11,7 +12,8 @@ namespace KvPrune.AI.Tokenization;
 /// </summary>
 /// <remarks>
 /// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them
-/// itself.
+/// itself. Added tokens that are not special are treated like special ones: text that a message brings stays ordinary
+/// text, so it may be cut into other tokens than Hugging Face's tokenizer makes of it.
 /// </remarks>
 public sealed class HfTokenizer
 {
@@ -52,6 +54,9 @@ public sealed class HfTokenizer
     /// <summary>Special tokens (control tokens) by their text.</summary>
     public IReadOnlyDictionary<string, int> SpecialTokens { get; }
 
+    /// <summary>Whether there is a token with this id.</summary>
+    internal bool HasToken(int id) => _tokens.Contains(id);
+
     /// <summary>
     /// Encodes plain text: a special token typed in it stays ordinary text. Unpaired surrogates count as U+FFFD.
     /// </summary>
@@ -72,7 +77,14 @@ public sealed class HfTokenizer
     public int[] Encode(RenderedPrompt prompt)
     {
         ArgumentNullException.ThrowIfNull(prompt);
+        return EncodeWithMarks(prompt).Tokens;
+    }
+
+    /// <summary>As <see cref="Encode(RenderedPrompt)"/>, with what <see cref="CountPrefix"/> has to know.</summary>
+    internal EncodedPrompt EncodeWithMarks(RenderedPrompt prompt)
+    {
         string text = prompt.Text;
+        var marks = new List<EncodedPrompt.Mark>();
         var ids = new List<int>(text.Length / 2);
         int position = 0;
         foreach (AddedTokenScanner.Occurrence occurrence in _scanner.Find(text, Spans.Normalise(prompt)))
@@ -80,10 +92,36 @@ public sealed class HfTokenizer
             EncodePlain(text.AsSpan(position, occurrence.Start - position), ids);
             ids.Add(occurrence.Token.Id);
             position = occurrence.End;
+            marks.Add(new(occurrence, ids.Count));
         }
 
         EncodePlain(text.AsSpan(position), ids);
-        return [.. ids];
+        return new EncodedPrompt([.. ids], marks);
+    }
+
+    /// <summary>
+    /// How many of a prompt's ids another prompt has that is a prefix of it; null if its ids are no prefix. Added tokens
+    /// cut a text into parts that are encoded each by itself, so only what follows the last one has to be encoded.
+    /// </summary>
+    /// <param name="whole">The encoded prompt.</param>
+    /// <param name="prefix">A prompt whose text the whole one's begins with.</param>
+    internal int? CountPrefix(EncodedPrompt whole, RenderedPrompt prefix)
+    {
+        List<AddedTokenScanner.Occurrence> found = _scanner.Find(prefix.Text, Spans.Normalise(prefix));
+        if (found.Count > whole.Marks.Count)
+            return null;
+        for (int i = 0; i < found.Count; i++)
+        {
+            // Equal ends follow, unless the last one takes white space that the prefix no longer has: then nothing is left.
+            AddedTokenScanner.Occurrence other = whole.Marks[i].Occurrence;
+            if (found[i].Token != other.Token || found[i].Start != other.Start)
+                return null;
+        }
+
+        int count = found.Count == 0 ? 0 : whole.Marks[found.Count - 1].TokensUpToHere;
+        var rest = new List<int>();
+        EncodePlain(prefix.Text.AsSpan(found.Count == 0 ? 0 : found[^1].End), rest);
+        return whole.Tokens.AsSpan(count).StartsWith(CollectionsMarshal.AsSpan(rest)) ? count + rest.Count : null;
     }
 
     /// <summary>Text of the tokens; bytes that are not valid UTF-8 become U+FFFD.</summary>

@@ -24,6 +24,8 @@ internal sealed class TokenBytes
 
     public int HighestId => _bytes.Keys.Max();
 
+    public bool Contains(int id) => _bytes.ContainsKey(id);
+
     public ReadOnlySpan<byte> Get(int id, bool skipSpecial)
     {
         if (!_bytes.TryGetValue(id, out byte[]? bytes))

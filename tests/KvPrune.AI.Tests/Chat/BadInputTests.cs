@@ -16,6 +16,7 @@ public sealed class BadInputTests(BundledClient bundled)
         Assert.Throws<ArgumentNullException>(() => { _ = bundled.Client.GetStreamingResponseAsync((IEnumerable<ChatMessage>)null!); });
         Assert.Throws<ArgumentException>(() => { _ = bundled.Client.GetStreamingResponseAsync([]); });
         Assert.Throws<ArgumentException>(() => { _ = bundled.Client.GetStreamingResponseAsync([null!]); });
+        Refused<ArgumentException>([new(ChatRole.User, [new TextContent("a"), null!])], null, "null");
     }
 
     [Fact]
@@ -33,6 +34,7 @@ public sealed class BadInputTests(BundledClient bundled)
         Refused<NotSupportedException>([Hello], new() { ResponseFormat = ChatResponseFormat.Json }, "ResponseFormat");
         Refused<NotSupportedException>([Hello], new() { FrequencyPenalty = 0.5f }, "FrequencyPenalty");
         Refused<NotSupportedException>([Hello], new() { PresencePenalty = 0.5f }, "PresencePenalty");
+        Refused<NotSupportedException>([Hello], new() { ModelId = "another" }, "another");
         Refused<NotSupportedException>([Hello], new() { ConversationId = "c7" }, "c7");
         Refused<ArgumentException>([Hello], new() { Temperature = -1 }, "Temperature");
         Refused<ArgumentException>([Hello], new() { TopK = 0 }, "TopK");
@@ -50,7 +52,7 @@ public sealed class BadInputTests(BundledClient bundled)
         {
             Tools = [AIFunctionFactory.Create(() => 1, "lookup")], ToolMode = ChatToolMode.None,
             ResponseFormat = ChatResponseFormat.Text, FrequencyPenalty = 0, PresencePenalty = 0,
-            Instructions = "Answer briefly.", MaxOutputTokens = 2, ModelId = "another",
+            Instructions = "Answer briefly.", MaxOutputTokens = 2, ModelId = "tiny-retrieval-llama",
         });
         ChatResponse spelledOut = await bundled.Client.GetResponseAsync(
             [new(ChatRole.System, "Answer briefly."), Hello], new() { MaxOutputTokens = 2 });

@@ -1,5 +1,7 @@
+using System.Text.Json.Nodes;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Tests.Tokenization;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
 
@@ -149,6 +151,80 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
             Assert.Equal(full[..2], answer.Text);
             Assert.Equal(ChatFinishReason.Stop, answer.FinishReason);
         }
+    }
+
+    [Fact]
+    public async Task A_stop_sequence_that_names_a_special_token_stops_at_it()
+    {
+        // At this temperature control tokens are drawn like any others.
+        var options = new ChatOptions { Temperature = 100, Seed = 1, MaxOutputTokens = 40 };
+        string[] special = ["<|user|>", "<|system|>", "<|assistant|>", "<|begin_of_text|>"];
+        int stopped = 0;
+        for (int seed = 0; seed < 60 && stopped == 0; seed++)
+        {
+            options.Seed = seed;
+            options.StopSequences = null;
+            ChatResponse free = await Client.GetResponseAsync("The rain had", options);
+            options.StopSequences = special;
+            ChatResponse answer = await Client.GetResponseAsync("The rain had", options);
+            Assert.StartsWith(answer.Text, free.Text, StringComparison.Ordinal);
+            if (answer.Usage!.OutputTokenCount == free.Usage!.OutputTokenCount) continue;
+            stopped++;
+            Assert.Equal(ChatFinishReason.Stop, answer.FinishReason);
+        }
+        Assert.Equal(1, stopped);
+    }
+
+    [Fact]
+    public async Task Ids_that_the_tokenizer_lacks_are_never_drawn()
+    {
+        string folder = Directory.CreateTempSubdirectory("kvprune-padded-").FullName;
+        try
+        {
+            foreach (string file in Directory.EnumerateFiles(BundledModel.Folder)) File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+            const int kept = 1500;
+            JsonObject tokenizer = TokenizerFixture.Altered(root =>
+            {
+                JsonObject vocabulary = root["model"]!["vocab"]!.AsObject();
+                JsonArray merges = root["model"]!["merges"]!.AsArray();
+                string Result(JsonNode merge) => merge is JsonArray pair
+                    ? string.Concat(pair.Select(part => part!.GetValue<string>()))
+                    : merge.GetValue<string>().Replace(" ", "", StringComparison.Ordinal);
+                for (int i = merges.Count - 1; i >= 0; i--)
+                {
+                    if (vocabulary[Result(merges[i]!)]!.GetValue<int>() < kept) continue;
+                    vocabulary.Remove(Result(merges[i]!));
+                    merges.RemoveAt(i);
+                }
+            });
+            File.WriteAllText(Path.Combine(folder, "tokenizer.json"), tokenizer.ToJsonString());
+            using KvPrunedChatClient client = BundledClient.Load(o => o.ModelPath = folder);
+            for (int seed = 0; seed < 3; seed++)
+            {
+                ChatResponse answer = await client.GetResponseAsync(
+                    "The rain had", new() { Temperature = 100, Seed = seed, MaxOutputTokens = 20 });
+                Assert.True(answer.Usage!.OutputTokenCount > 1);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Roles_are_the_same_in_any_case()
+    {
+        FactDocument document = FactDocument.Create(seed: 21, sentences: 10, facts: 2);
+        ChatMessage[] Conversation(string assistant, string user) =>
+        [
+            new(new ChatRole(user), document.Ask(document.Facts[0])), new(new ChatRole(assistant), document.Facts[0].Answer),
+            new(new ChatRole(user), document.Facts[1].Question),
+        ];
+        ChatResponse usual = await Client.GetResponseAsync(Conversation("assistant", "user"));
+        ChatResponse unusual = await Client.GetResponseAsync(Conversation("Assistant", "USER"));
+        Assert.Equal(usual.Text, unusual.Text);
+        Assert.Equal(usual.Usage!.InputTokenCount, unusual.Usage!.CachedInputTokenCount);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using KvPrune.AI.Engine;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
 
 namespace KvPrune.AI.Tests.Engine;
 
@@ -40,11 +41,16 @@ public class SchedulerTests
     }
 
     [Fact]
-    public async Task Prefill_and_decode_alternate_and_prompts_take_turns()
+    public async Task Prefill_and_decode_alternate_and_prompts_are_read_one_after_the_other()
     {
         var runtime = new ToyRuntime();
         using var allSubmitted = new ManualResetEventSlim();
-        runtime.OnStep = _ => allSubmitted.Wait();
+        bool othersAreStaged = false;
+        runtime.OnStep = step =>
+        {
+            allSubmitted.Wait();
+            if (step.IsPrefill) othersAreStaged |= runtime.GetStatistics().StagingBytes > step.Sequences[0].StagingBytes;
+        };
         using var engine = new ToyEngine(runtime, chunk: 4);
         // A prompt whose answer is long enough to run beside the prompts of the others.
         int[] first = ToyEngine.PromptAnswering(40);
@@ -57,14 +63,16 @@ public class SchedulerTests
         allSubmitted.Set();
         await Task.WhenAll(answers);
         ToyStep[] steps = [.. runtime.Steps];
-        // After the first prompt: one decode step between any two chunks, and the chunks' sequences alternate.
+        // After the first prompt: one decode step between any two chunks, and the older prompt is read first.
         ToyStep[] chunks = [.. steps.Where(step => step.IsPrefill).Skip(1)];
         Assert.Equal(20, chunks.Length);
         for (int i = 1; i < chunks.Length; i++)
         {
             Assert.Equal(2, Array.IndexOf(steps, chunks[i]) - Array.IndexOf(steps, chunks[i - 1]));
-            Assert.NotSame(chunks[i].Sequences[0], chunks[i - 1].Sequences[0]);
+            if (i != 10) Assert.Same(chunks[i].Sequences[0], chunks[i - 1].Sequences[0]);
         }
+        Assert.NotSame(chunks[0].Sequences[0], chunks[^1].Sequences[0]);
+        Assert.False(othersAreStaged);
     }
 
     [Fact]
@@ -137,6 +145,67 @@ public class SchedulerTests
     }
 
     [Fact]
+    public async Task Masked_tokens_are_never_drawn_and_cached_logits_are_masked_too()
+    {
+        int[] masked = [.. Enumerable.Range(30, 34)];
+        using var engine = new ToyEngine(new ToyRuntime(), cachedPrompts: 1, masked: masked);
+        int[] prompt = ToyEngine.PromptAnswering(20);
+        Assert.Contains(ToyRuntime.ExpectedAnswer(prompt, [3], PruningPolicy.Dense, 20), masked.Contains);
+        string[] answers = [.. (await Task.WhenAll(
+            engine.AskAsync(ToyEngine.Request(prompt)), engine.AskAsync(ToyEngine.Request(prompt)))).Select(answer => answer.Text)];
+        Assert.NotEmpty(answers[0]);
+        Assert.Equal(answers[0], answers[1]);
+        Assert.DoesNotContain(answers[0], letter => masked.Contains(letter - '0'));
+    }
+
+    [Fact]
+    public async Task A_request_can_have_end_tokens_of_its_own()
+    {
+        using var engine = new ToyEngine(new ToyRuntime());
+        int[] prompt = ToyEngine.PromptAnswering(20);
+        int[] tokens = ToyRuntime.ExpectedAnswer(prompt, [3], PruningPolicy.Dense, 20);
+        var answer = await engine.AskAsync(ToyEngine.Request(prompt, endTokens: [tokens[6]]));
+        Assert.Equal(ToyEngine.Letters(tokens[..Array.IndexOf(tokens, tokens[6])]), answer.Text);
+        Assert.Equal(ChatFinishReason.Stop, answer.Reason);
+    }
+
+    [Fact]
+    public async Task A_loop_that_fails_ends_all_requests_and_says_why_to_later_ones()
+    {
+        var runtime = new ToyRuntime();
+        using var allSubmitted = new ManualResetEventSlim();
+        runtime.OnStep = _ => allSubmitted.Wait();
+        using var engine = new ToyEngine(runtime, chunk: 4, logger: new ThrowingLogger());
+        int[] prompt = ToyEngine.PromptAnswering(40);
+        Task<ToyEngine.Answer>[] answers =
+        [
+            engine.AskAsync(ToyEngine.Request(prompt, maxTokens: 40)),
+            engine.AskAsync(ToyEngine.Request(Tokens(new Random(3), 400))),
+        ];
+        runtime.LoopError = new NotSupportedException("the cause");
+        allSubmitted.Set();
+        foreach (Task<ToyEngine.Answer> answer in answers)
+            Assert.Equal("the cause", (await Assert.ThrowsAsync<GenerationException>(() => answer)).InnerException!.Message);
+        Assert.True(SpinWait.SpinUntil(() => engine.Engine.QueuedRequests + engine.Engine.RunningRequests == 0, TimeSpan.FromSeconds(10)));
+        Assert.Equal("the cause", Assert.Throws<GenerationException>(() => engine.Submit(ToyEngine.Request([1]))).InnerException!.Message);
+    }
+
+    [Fact]
+    public async Task A_logger_that_throws_fails_no_request_but_the_one_it_speaks_of()
+    {
+        var runtime = new ToyRuntime();
+        runtime.OnStep = step =>
+        {
+            if (step.IsPrefill && step.Tokens.Contains(63)) throw new InvalidOperationException("chunk refused");
+        };
+        using var engine = new ToyEngine(runtime, logger: new ThrowingLogger());
+        GenerationRequest good = ToyEngine.Request([1, 2, 3]);
+        Task<ToyEngine.Answer> bad = engine.AskAsync(ToyEngine.Request([63])), answer = engine.AskAsync(good);
+        Assert.Contains("chunk refused", (await Assert.ThrowsAsync<GenerationException>(() => bad)).Message, StringComparison.Ordinal);
+        Assert.Equal(ToyEngine.Expected(good), (await answer).Text);
+    }
+
+    [Fact]
     public async Task Broken_logits_fail_their_request_only()
     {
         using var engine = new ToyEngine(new ToyRuntime { PoisonToken = 63 });
@@ -157,6 +226,17 @@ public class SchedulerTests
         engine.Dispose();
         foreach (Task<ToyEngine.Answer> answer in answers) await Assert.ThrowsAsync<ObjectDisposedException>(() => answer);
         Assert.Throws<ObjectDisposedException>(() => engine.Submit(ToyEngine.Request([5])));
+    }
+
+    private sealed class ThrowingLogger : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            throw new InvalidOperationException("The log is full.");
     }
 
     private static int[] Tokens(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(1, 63))];

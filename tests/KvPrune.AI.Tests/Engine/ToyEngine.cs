@@ -3,6 +3,7 @@ using KvPrune.AI.Engine;
 using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace KvPrune.AI.Tests.Engine;
@@ -12,17 +13,19 @@ internal sealed class ToyEngine : IDisposable
 {
     private readonly CancellationTokenSource _patience = new(TimeSpan.FromSeconds(30));
 
-    public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0, string modelId = "toy")
+    public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0, string modelId = "toy",
+        ILogger? logger = null, int[]? masked = null)
     {
         Runtime = runtime;
         Engine = new InferenceEngine(runtime, new EngineSettings
         {
             ContextLength = context,
             EndTokens = new HashSet<int> { ToyRuntime.EndToken },
+            MaskedTokens = masked ?? [],
             PrefillChunkTokens = chunk,
             KvCacheByteLimit = runtime.ByteLimit,
             MaxCachedPrompts = cachedPrompts,
-        }, modelId, NullLogger.Instance);
+        }, modelId, new QuietLogger(logger ?? NullLogger.Instance));
     }
 
     public ToyRuntime Runtime { get; }
@@ -33,7 +36,7 @@ internal sealed class ToyEngine : IDisposable
 
     public static GenerationRequest Request(
         int[] prompt, int[]? ends = null, PruningPolicy? policy = null, int maxTokens = 20,
-        string[]? stops = null, CancellationToken cancellation = default) => new()
+        string[]? stops = null, int[]? endTokens = null, CancellationToken cancellation = default) => new()
     {
         Prompt = prompt,
         SegmentEnds = ends ?? [prompt.Length],
@@ -42,6 +45,7 @@ internal sealed class ToyEngine : IDisposable
         MaxOutputTokens = maxTokens,
         Text = new AnswerText(token => Letters([token]), () => "", stops ?? []),
         Cancellation = cancellation,
+        EndTokens = endTokens ?? [],
     };
 
     /// <summary>What the request has to answer.</summary>

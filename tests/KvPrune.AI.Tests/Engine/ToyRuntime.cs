@@ -14,11 +14,16 @@ internal sealed class ToyRuntime : IDecoderRuntime
     public const int TokenBytes = 10;
     public const int StagedTokenBytes = 40;
 
+    private const int Vocabulary = 64;
+
     private readonly ConcurrentDictionary<ToySequence, byte> _alive = new();
 
     public KvModelShape Shape { get; } = new(1, 1, 1, 8, 1_000_000);
 
-    public int VocabularySize => 64;
+    public int VocabularySize => LoopError is null ? Vocabulary : throw LoopError;
+
+    /// <summary>Thrown where the scheduler expects nothing to fail.</summary>
+    public Exception? LoopError { get; set; }
 
     public long? ByteLimit { get; init; }
 
@@ -82,7 +87,7 @@ internal sealed class ToyRuntime : IDecoderRuntime
         RequireMemory((long)toys.Length * TokenBytes);
         for (int i = 0; i < toys.Length; i++) toys[i].Append(tokens[i]);
         NotePeak();
-        for (int i = 0; i < toys.Length; i++) FillLogits(toys[i], logits.Slice(i * VocabularySize, VocabularySize));
+        for (int i = 0; i < toys.Length; i++) FillLogits(toys[i], logits.Slice(i * Vocabulary, Vocabulary));
     }
 
     public void Dispose() => IsDisposed = true;
@@ -113,7 +118,7 @@ internal sealed class ToyRuntime : IDecoderRuntime
     private void FillLogits(ToySequence sequence, Span<float> logits)
     {
         int next = Next(sequence.Tokens, sequence.Ends, sequence.Policy);
-        for (int i = 0; i < VocabularySize; i++) logits[i] = i == next ? 10 : i / 64f;
+        for (int i = 0; i < Vocabulary; i++) logits[i] = i == next ? 10 : i / 64f;
         if (sequence.Tokens[^1] == PoisonToken) logits[5] = float.NaN;
     }
 

@@ -1,7 +1,9 @@
+using Google.Protobuf;
 using System.Text.Json.Nodes;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.AI.Sampling;
+using KvPrune.OnnxOps.Onnx;
 
 namespace KvPrune.AI.Tests.Models;
 
@@ -46,7 +48,6 @@ public sealed class GenAIModelFolderTests : IDisposable
     [InlineData("model.context_length", "8192.5", "model.context_length")]
     [InlineData("model.context_length", null, "model.context_length")]
     [InlineData("model.vocab_size", null, "model.vocab_size")]
-    [InlineData("model.type", null, "model.type")]
     [InlineData("model.eos_token_id", null, "model.eos_token_id")]
     [InlineData("model.eos_token_id", "[]", "model.eos_token_id")]
     [InlineData("model.eos_token_id", "[3071, 3072]", "model.eos_token_id")]
@@ -110,6 +111,72 @@ public sealed class GenAIModelFolderTests : IDisposable
         AssertRefused(() => GenAIModelFolder.Load(_folder), ConfigPath, null);
         File.Delete(ConfigPath);
         AssertRefused(() => GenAIModelFolder.Load(_folder), ConfigPath, null);
+    }
+
+    [Fact]
+    public void Weights_lie_beside_the_model_file()
+    {
+        string below = Directory.CreateDirectory(Path.Combine(_folder, "onnx")).FullName;
+        foreach (string name in new[] { "model.onnx", "model.onnx.data" })
+        {
+            File.Delete(Path.Combine(_folder, name));
+            File.Copy(Path.Combine(BundledModel.Folder, name), Path.Combine(below, name));
+        }
+        Edit(config => config["model"]!["decoder"]!["filename"] = "onnx/model.onnx");
+        LoadDecoder();
+    }
+
+    [Theory]
+    [InlineData("input_ids")]
+    [InlineData("logits")]
+    public void Inputs_and_outputs_of_other_types_are_named(string name)
+    {
+        string weights = Path.Combine(_folder, "model.onnx.data"), file = Path.Combine(_folder, "model.onnx");
+        File.Delete(weights);
+        File.Copy(Path.Combine(BundledModel.Folder, "model.onnx.data"), weights);
+        ModelProto model = ModelProto.Parser.ParseFrom(File.ReadAllBytes(file));
+        if (name == "input_ids")
+        {
+            model.Graph.Input.Single(input => input.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Int32;
+        }
+        else
+        {
+            model.Graph.Node.Single(node => node.Output.Contains(name)).Output[0] = "unrounded";
+            var cast = new NodeProto { OpType = "Cast", Name = "round", Input = { "unrounded" }, Output = { name } };
+            cast.Attribute.Add(new AttributeProto
+            {
+                Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (int)TensorProto.Types.DataType.Float16,
+            });
+            model.Graph.Node.Add(cast);
+            model.Graph.Output.Single(output => output.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Float16;
+        }
+        File.Delete(file);
+        File.WriteAllBytes(file, model.ToByteArray());
+        AssertRefused(LoadDecoder, file, name);
+    }
+
+    [Fact]
+    public void Settings_that_are_not_supported_are_listed()
+    {
+        Assert.Empty(GenAIModelFolder.Load(_folder).IgnoredSettings);
+        Edit(config =>
+        {
+            config["search"]!["repetition_penalty"] = 1.1;
+            config["search"]!["num_beams"] = 4;
+        });
+        Assert.Equal(["search.repetition_penalty = 1.1", "search.num_beams = 4"], GenAIModelFolder.Load(_folder).IgnoredSettings);
+    }
+
+    [Fact]
+    public void Strings_that_are_not_unicode_are_named()
+    {
+        string text = File.ReadAllText(ConfigPath);
+        Rewrite(ConfigPath, text.Replace("\"model.onnx\"", "\"\\ud800.onnx\"", StringComparison.Ordinal));
+        AssertRefused(() => GenAIModelFolder.Load(_folder), ConfigPath, "model.decoder.filename");
+        Rewrite(ConfigPath, text.Replace("3071,", "\"\\ud800\",", StringComparison.Ordinal));
+        AssertRefused(() => GenAIModelFolder.Load(_folder), ConfigPath, "model.eos_token_id");
+        Rewrite(ConfigPath, text.Replace("\"pad_token_id\"", "\"\\ud800\"", StringComparison.Ordinal));
+        Assert.Equal(3072, GenAIModelFolder.Load(_folder).VocabularySize);
     }
 
     [Fact]

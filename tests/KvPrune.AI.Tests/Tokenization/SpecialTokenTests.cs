@@ -160,6 +160,37 @@ public sealed class SpecialTokenTests
         Assert.Equal([4000], tokenizer.Encode(new RenderedPrompt("qzx", [])));
     }
 
+    [Theory]
+    [InlineData("none")]
+    [InlineData("lstrip")]
+    [InlineData("rstrip")]
+    public void Ids_of_a_prefix_are_counted_as_if_it_were_encoded(string flag)
+    {
+        HfTokenizer tokenizer = WithTokens(("<|cut|>", 4000, flag), ("|>\n", 4001, "none"), ("<|cut|> <|", 4002, "none"));
+        string[] special = [.. tokenizer.SpecialTokens.Keys];
+        var generator = new TextGenerator(23);
+        int prefixes = 0, others = 0;
+        for (int i = 0; i < 400; i++)
+        {
+            string text = string.Concat(Enumerable.Range(0, 2 + generator.Next(6)).Select(_ => generator.Pick(
+                [generator.Pick(special), generator.Pick([" ", "\n", "\n\n", " \n"]), generator.Line(), "<|cut|> "])));
+            Range[] spans = generator.Next(2) == 0 ? [] : [generator.Next(text.Length / 2 + 1)..(text.Length / 2 + 1)];
+            if (text.Length < 4) continue;
+            EncodedPrompt whole = tokenizer.EncodeWithMarks(new RenderedPrompt(text, spans));
+            for (int k = 0; k < 12; k++)
+            {
+                int cut = generator.Next(text.Length + 1);
+                var prefix = new RenderedPrompt(text[..cut], [.. spans.Where(span => span.End.Value <= cut)]);
+                int[] ids = tokenizer.Encode(prefix);
+                bool isPrefix = whole.Tokens.AsSpan().StartsWith(ids);
+                if (isPrefix) prefixes++;
+                else others++;
+                Assert.Equal(isPrefix ? ids.Length : null, tokenizer.CountPrefix(whole, prefix));
+            }
+        }
+        Assert.True(prefixes > 500 && others > 500, $"{prefixes} prefixes, {others} others");
+    }
+
     private static HfTokenizer WithTokens(params (string Content, int Id, string Flag)[] tokens) => TokenizerFixture.LoadAltered(root =>
     {
         foreach ((string content, int id, string flag) in tokens)
