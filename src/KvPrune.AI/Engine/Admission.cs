@@ -20,13 +20,11 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
     public long PeakBytes(GenerationRequest request, int outputTokens)
     {
         if (settings.KvCacheByteLimit is not { } limit) return 0;
-        // While segment i is read, the earlier ones are compressed already. Each end leaves a checkpoint: a copy of the
-        // dense tail, which is always shorter than the recent window and one tile.
+        // While segment i is read, the earlier ones are compressed already. Each end leaves a checkpoint with a dense tail
+        // of its own, which is all that an empty sequence takes.
         int start = 0;
         long peak = 0, resident = 0;
-        long checkpoint = Estimate(
-            request.Policy, Math.Min(request.Policy.RecentWindow + TileTokens - 1, settings.ContextLength), 0).ResidentBytes;
-        long checkpoints = checkpoint * (request.SegmentEnds.Length - 1);
+        long checkpoints = Estimate(request.Policy, 0, 0).ResidentBytes * (request.SegmentEnds.Length - 1);
         foreach (int end in request.SegmentEnds)
         {
             peak = Math.Max(peak, resident + Estimate(request.Policy, end - start, 0).PrefillPeakBytes);
@@ -67,7 +65,4 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
 
     private KvBytesEstimate Estimate(PruningPolicy policy, int promptTokens, int generatedTokens) =>
         runtime.EstimateBytes(policy, promptTokens, generatedTokens, settings.PrefillChunkTokens);
-
-    // The cache manager seals whole tiles of this many tokens (its kernels' format); what is left over stays dense.
-    private const int TileTokens = 64;
 }

@@ -181,7 +181,7 @@ std::shared_ptr<Sequence> NewSequence(const std::shared_ptr<Manager>& manager, c
 int64_t BytesInUse(const Manager& manager) {
   const MemoryAccount& account = *manager.account();
   return account.InUse(MemoryUse::kSealed) + account.InUse(MemoryUse::kTail) +
-         account.InUse(MemoryUse::kStaging);
+         account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch);
 }
 
 std::shared_ptr<Manager> NewManager(int64_t byte_limit) {

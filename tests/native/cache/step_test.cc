@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
+#include "cache/estimate.h"
 #include "cache/model_fixture.h"
 
 namespace kvprune::test {
@@ -139,6 +141,18 @@ TEST(Memory, LimitFailsTheStepAndFreesNothingElse) {
   EXPECT_NE(status.message().find("limit"), std::string::npos);
   second.reset();
   ExpectDecodeMatchesRows(model, *first, 2e-2);
+}
+
+TEST(Memory, TheEstimateIsEnoughOfALimit) {
+  const ToyModel model;
+  for (const int chunk : {0, 100}) {
+    const kvp_estimate estimate = EstimateBytes(kShape, MixedPolicy(), 500, 200, chunk);
+    const auto manager = NewManager(std::max(estimate.prefill_peak_bytes, estimate.resident_bytes));
+    const auto sequence = NewSequence(manager, MixedPolicy());
+    model.Prompt(*sequence, 500, chunk);
+    model.Decode(*sequence, 200);
+    EXPECT_EQ(sequence->length(), 700);
+  }
 }
 
 TEST(Memory, RunningOutWhileSealingFailsTheLayer) {

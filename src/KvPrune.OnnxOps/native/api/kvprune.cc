@@ -130,7 +130,8 @@ kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_st
     if (statistics == nullptr) return Null("statistics");
     const MemoryAccount& account = *manager->manager->account();
     *statistics = {account.InUse(MemoryUse::kSealed), account.InUse(MemoryUse::kTail),
-                   account.InUse(MemoryUse::kStaging), account.Peak(), manager->manager->sequences()};
+                   account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch), account.Peak(),
+                   manager->manager->sequences()};
     return {};
   });
 }

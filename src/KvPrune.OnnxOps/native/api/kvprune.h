@@ -108,7 +108,7 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
 /*
  * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
  * (0: whole), then generated_tokens decode steps. A decode run takes its partial sums on top, for as long as
- * one layer runs.
+ * one layer runs; the byte limit does not stop them.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,

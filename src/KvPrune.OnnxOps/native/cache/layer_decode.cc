@@ -47,7 +47,7 @@ class DecodeBatch {
     const int64_t query_floats = row_floats * static_cast<int64_t>(batch_.size());
     const int64_t partial_floats = PartialFloats() * static_cast<int64_t>(work_.size());
     Status status =
-        Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kStaging,
+        Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kScratch,
                          (query_floats + partial_floats) * static_cast<int64_t>(sizeof(float)), &scratch_);
     if (!status.ok()) return status;
     queries_ = reinterpret_cast<float*>(scratch_.data());

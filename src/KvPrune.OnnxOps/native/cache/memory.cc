@@ -6,10 +6,10 @@
 namespace kvprune {
 
 Status MemoryAccount::Charge(MemoryUse use, int64_t bytes) {
-  // The total never exceeds the limit, not even for a moment: another thread's charge could fail by it.
+  // A refused charge is never part of the total, not even for a moment: another thread's could fail by it.
   int64_t total = total_.load(std::memory_order_relaxed);
   do {
-    if (byte_limit_ > 0 && bytes > byte_limit_ - total)
+    if (byte_limit_ > 0 && use != MemoryUse::kScratch && bytes > byte_limit_ - total)
       return {KVP_OUT_OF_MEMORY, "the KV cache needs " + std::to_string(bytes) + " more bytes, but " +
                                      std::to_string(total) + " of the limit of " +
                                      std::to_string(byte_limit_) + " bytes are in use"};

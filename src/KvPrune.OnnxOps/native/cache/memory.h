@@ -10,8 +10,10 @@
 
 namespace kvprune {
 
-enum class MemoryUse { kSealed, kTail, kStaging };
-inline constexpr int kMemoryUses = 3;
+// kScratch lives within one layer's run. It is counted, but a run is never refused for it: admission by a
+// sequence's estimate has to be enough.
+enum class MemoryUse { kSealed, kTail, kStaging, kScratch };
+inline constexpr int kMemoryUses = 4;
 
 // Bytes held on behalf of one manager, against its limit. Thread-safe.
 class MemoryAccount {
