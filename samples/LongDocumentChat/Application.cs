@@ -16,6 +16,7 @@ namespace LongDocumentChat;
 internal static class Application
 {
     private const int RedirectedWidth = 200;
+    private const int WarmUpCharacters = 2000;
     private const int Failed = 1;
     private const int Cancelled = 130;
 
@@ -65,6 +66,11 @@ internal static class Application
     {
         var questions = await BundledDocument.ReadQuestionsAsync(cancellationToken);
         var view = new ChatView(options.Json ? SilentConsole() : VisibleConsole());
+        // The first requests also compile code and fill the runtime's pools, which neither side should be charged with.
+        var opening = document[..Math.Min(document.Length, WarmUpCharacters)];
+        foreach (var warmUp in new[] { policy, PruningPolicy.Dense })
+            await client.GetResponseAsync($"{opening}\n{questions[^1].Question}", new ChatOptions().WithPruningPolicy(warmUp), cancellationToken);
+
         var pruned = await Examination.RunAsync(options.PolicyName, new DocumentChat(client, document, policy), questions, view, cancellationToken);
         var dense = await Examination.RunAsync("dense", new DocumentChat(client, document, PruningPolicy.Dense), questions, view, cancellationToken);
         if (options.Json)
