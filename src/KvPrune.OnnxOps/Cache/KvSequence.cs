@@ -69,8 +69,9 @@ public sealed class KvSequence : IDisposable
     public void Checkpoint() => Check(NativeMethods.kvp_sequence_checkpoint(Handle));
 
     /// <summary>
-    /// Goes back to <paramref name="length"/>, a checkpoint or a length since the last sealing, where the state is exactly
-    /// what it was. An open segment is dropped and must begin at or after that length.
+    /// Goes back to <paramref name="length"/>: 0, a checkpoint, or a length since the last sealing. What follows is what would
+    /// have followed then; only inside a prompt too short to be sealed, the rows before it are now rounded to the tail's
+    /// storage. An open segment is dropped and must begin at or after that length. Needs no memory.
     /// </summary>
     /// <exception cref="KvCacheException">The length is neither; the sequence is unchanged.</exception>
     public void Rewind(long length)

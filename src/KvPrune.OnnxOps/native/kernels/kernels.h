@@ -42,7 +42,8 @@ struct KernelTable {
                        const float* queries, int query_rows, AttentionState* state);
 
   // Adds dense rows to `state`: query row r sees rows [0, visible[r]). `queries` is [query_rows, head_size],
-  // rotated and scaled.
+  // rotated and scaled. Rows that one query row sees and another does not weigh 0 for the latter, so an
+  // infinite or NaN value in them may reach it.
   void (*attend_dense)(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
                        AttentionState* state);
 
