@@ -35,11 +35,12 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     protected DataType Element { get; private set; }
 
     /// <summary>Whether <see cref="Read"/> knows the node's kind.</summary>
-    public static bool IsKnown(NodeProto node) => node.OpType == GroupQueryNode.OpType;
+    public static bool IsKnown(NodeProto node) => node.OpType is GroupQueryNode.OpType or MultiHeadNode.OpType;
 
     /// <summary>Describes <paramref name="node"/>.</summary>
     /// <exception cref="ModelRewriteException">It uses something that the pruned operator does not have.</exception>
-    public static AttentionNode Read(NodeProto node, GraphIndex index) => new GroupQueryNode(node, index);
+    public static AttentionNode Read(NodeProto node, GraphIndex index, CausalMasks masks) =>
+        node.OpType == GroupQueryNode.OpType ? new GroupQueryNode(node, index) : new MultiHeadNode(node, index, masks);
 
     /// <summary>Makes the nodes that take this one's place.</summary>
     /// <returns>The value with each row's valid tokens less one, int32.</returns>
@@ -73,7 +74,7 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
         writer.Shared($"float32 {value}", () => Float32(writer, value));
 
     /// <summary>Writes the pruned node and what turns its output into this node's.</summary>
-    protected void Write(NodeWriter writer, string[] inputs, params AttributeProto[] attributes)
+    protected void Write(NodeWriter writer, int layer, string[] inputs, AttentionOptions options)
     {
         var output = Element == DataType.Float ? node.Output[0] : writer.Fresh("kvprune/attention");
         var pruned = new NodeProto { Name = node.Name, OpType = PrunedAttention.OpType, Domain = PrunedAttention.Domain };
@@ -81,7 +82,8 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
         pruned.Output.Add(output);
         pruned.Attribute.Add(PrunedAttention.Int("num_heads", QueryHeads));
         pruned.Attribute.Add(PrunedAttention.Int("kv_num_heads", KvHeads));
-        pruned.Attribute.Add(attributes);
+        pruned.Attribute.Add(options.Attributes());
+        pruned.Attribute.Add(PrunedAttention.Int("layer", layer));
         writer.Nodes.Add(pruned);
         if (output != node.Output[0])
             writer.NodeTo(node.Output[0], "Cast", [output], PrunedAttention.Int("to", (long)Element));

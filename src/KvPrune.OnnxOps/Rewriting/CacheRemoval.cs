@@ -10,7 +10,7 @@ internal static class CacheRemoval
     // Attention that keeps or needs a past of its own; left in place it would silently see only the new tokens.
     private static readonly HashSet<string> OtherAttention =
     [
-        "MultiHeadAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "Attention",
+        "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "Attention",
         "SparseAttention", "PagedAttention",
     ];
 
@@ -24,7 +24,7 @@ internal static class CacheRemoval
         var graph = model.Graph;
         Screen(graph, isBody: false);
         var index = new GraphIndex(graph);
-        var nodes = ReadNodes(graph, index);
+        var nodes = ReadNodes(model, index);
 
         var present = nodes.SelectMany(n => n.PresentOutputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
         var past = nodes.SelectMany(n => n.PastInputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
@@ -66,7 +66,7 @@ internal static class CacheRemoval
             if (OtherAttention.Contains(node.OpType))
             {
                 throw new ModelRewriteException(
-                    $"{node.Label()} is attention other than GroupQueryAttention, which cannot be translated.");
+                    $"{node.Label()} is attention other than GroupQueryAttention and MultiHeadAttention, which cannot be translated.");
             }
 
             if (AttentionNode.IsKnown(node))
@@ -86,11 +86,12 @@ internal static class CacheRemoval
     }
 
     // The attention nodes, ordered by layer.
-    private static List<AttentionNode> ReadNodes(GraphProto graph, GraphIndex index)
+    private static List<AttentionNode> ReadNodes(ModelProto model, GraphIndex index)
     {
-        var nodes = graph.Node.Where(AttentionNode.IsKnown).Select(node => AttentionNode.Read(node, index)).ToList();
+        var masks = new CausalMasks(model, index);
+        var nodes = model.Graph.Node.Where(AttentionNode.IsKnown).Select(node => AttentionNode.Read(node, index, masks)).ToList();
         if (nodes.Count == 0)
-            throw new ModelRewriteException("The graph has no GroupQueryAttention node.");
+            throw new ModelRewriteException("The graph has no GroupQueryAttention or MultiHeadAttention node.");
 
         var first = nodes[0];
         var pasts = new Dictionary<string, AttentionNode>();

@@ -14,9 +14,8 @@ internal sealed class GroupQueryNode : AttentionNode
     }
 
     private readonly bool _packed;
-    private readonly bool _rotary;
     private readonly float _normEpsilon;
-    private readonly AttributeProto[] _attributes;
+    private readonly AttentionOptions _options;
 
     public GroupQueryNode(NodeProto node, GraphIndex index)
         : base(node, index)
@@ -25,9 +24,8 @@ internal sealed class GroupQueryNode : AttentionNode
         var attributes = new AttributeReader(node);
         QueryHeads = attributes.RequirePositive("num_heads");
         KvHeads = attributes.RequirePositive("kv_num_heads");
-        _rotary = attributes.Int("do_rotary", 0) != 0;
         _normEpsilon = attributes.Float("qk_norm_epsilon", 1e-6f);
-        _attributes = ReadOptions(attributes);
+        _options = ReadOptions(attributes);
         attributes.RefuseUnless("causal", 1);
         attributes.RefuseUnless("qk_output", 0);
         attributes.RefuseUnless("k_quant_type", "NONE");
@@ -62,20 +60,21 @@ internal sealed class GroupQueryNode : AttentionNode
 
         string[] optional =
         [
-            _rotary ? SharedFloat32(writer, Input(Operand.CosCache)) : "",
-            _rotary ? SharedFloat32(writer, Input(Operand.SinCache)) : "",
+            _options.Rotary ? SharedFloat32(writer, Input(Operand.CosCache)) : "",
+            _options.Rotary ? SharedFloat32(writer, Input(Operand.SinCache)) : "",
             Float32(writer, Input(Operand.HeadSink)),
         ];
         var present = Array.FindLastIndex(optional, value => value.Length > 0) + 1;
         string[] lengths = [Input(Operand.TotalSequenceLength), Input(Operand.SeqlensK)];
         Write(
             writer,
+            layer,
             [.. projections, KvPruneOps.SequenceHandlesInput, .. lengths, .. optional[..present]],
-            [.. _attributes, PrunedAttention.Int("layer", layer)]);
+            _options);
         return Input(Operand.SeqlensK);
     }
 
-    private AttributeProto[] ReadOptions(AttributeReader attributes)
+    private AttentionOptions ReadOptions(AttributeReader attributes)
     {
         var window = attributes.Int("local_window_size", -1);
         if (window is not (-1 or (> 0 and <= int.MaxValue)))
@@ -85,15 +84,14 @@ internal sealed class GroupQueryNode : AttentionNode
             throw Refused($"its attribute softcap = {softcap} has no counterpart");
         attributes.RefuseUnless("rotary_interleaved", 0, 1);
         attributes.RefuseUnless("smooth_softmax", 0, 1, -1);
-        return
-        [
-            PrunedAttention.Float("scale", attributes.Float("scale", 0)),
-            PrunedAttention.Int("do_rotary", _rotary ? 1 : 0),
-            PrunedAttention.Int("rotary_interleaved", attributes.Int("rotary_interleaved", 0)),
-            PrunedAttention.Int("local_window_size", window),
-            PrunedAttention.Float("softcap", softcap),
-            PrunedAttention.Int("smooth_softmax", attributes.Int("smooth_softmax", 0) == 1 ? 1 : 0),
-        ];
+        return new AttentionOptions(attributes.Float("scale", 0))
+        {
+            Rotary = attributes.Int("do_rotary", 0) != 0,
+            RotaryInterleaved = attributes.Int("rotary_interleaved", 0) == 1,
+            Window = window,
+            Softcap = softcap,
+            SmoothSoftmax = attributes.Int("smooth_softmax", 0) == 1,
+        };
     }
 
     private void CheckOperands()
@@ -104,7 +102,7 @@ internal sealed class GroupQueryNode : AttentionNode
             throw Refused("it has only one of key and value");
         if (Input(Operand.SeqlensK).Length == 0 || Input(Operand.TotalSequenceLength).Length == 0)
             throw Refused("its input seqlens_k or total_sequence_length is missing");
-        if (_rotary && (Input(Operand.CosCache).Length == 0 || Input(Operand.SinCache).Length == 0))
+        if (_options.Rotary && (Input(Operand.CosCache).Length == 0 || Input(Operand.SinCache).Length == 0))
             throw Refused("do_rotary is set without cos_cache and sin_cache");
         if (Input(Operand.QNormWeight).Length == 0 != (Input(Operand.KNormWeight).Length == 0))
             throw Refused("it has only one of q_norm_weight and k_norm_weight");

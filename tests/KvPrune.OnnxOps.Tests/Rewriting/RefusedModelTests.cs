@@ -9,10 +9,15 @@ public class RefusedModelTests
     private static readonly AttentionShape Shape = new(4, 2, 16, Rotary: true, Layers: 2);
 
     [Theory]
-    [InlineData("softcap", 30f)]
-    [InlineData("smooth_softmax", 1)]
-    [InlineData("local_window_size", 512)]
-    [InlineData("rotary_interleaved", 1)]
+    [InlineData("softcap", -1f)]
+    [InlineData("softcap", float.NaN)]
+    [InlineData("smooth_softmax", 2)]
+    [InlineData("local_window_size", 0)]
+    [InlineData("local_window_size", -2)]
+    [InlineData("local_window_size", 1L << 31)]
+    [InlineData("rotary_interleaved", 2)]
+    [InlineData("sliding_window_cache", 2)]
+    [InlineData("causal", 0)]
     [InlineData("qk_output", 1)]
     [InlineData("k_quant_type", "PER_TENSOR")]
     [InlineData("v_quant_type", "PER_CHANNEL")]
@@ -36,10 +41,11 @@ public class RefusedModelTests
     [Theory]
     [InlineData(9, "position_ids")]
     [InlineData(10, "attention_bias")]
-    [InlineData(11, "head_sink")]
     [InlineData(12, "k_scale")]
     [InlineData(13, "v_scale")]
-    [InlineData(14, "number 14")]
+    [InlineData(14, "q_norm_weight")]
+    [InlineData(15, "k_norm_weight")]
+    [InlineData(16, "number 16")]
     public void An_input_without_counterpart_is_named_with_its_node(int input, string role)
     {
         var model = DecoderGraph.Build(Shape);
@@ -52,7 +58,8 @@ public class RefusedModelTests
     }
 
     [Theory]
-    [InlineData(1, "packed")]
+    [InlineData(1, "key")]
+    [InlineData(2, "value")]
     [InlineData(3, "past_key")]
     [InlineData(4, "past_value")]
     [InlineData(5, "seqlens_k")]
@@ -80,9 +87,9 @@ public class RefusedModelTests
     public void Other_attention_is_refused()
     {
         var model = DecoderGraph.Build(Shape);
-        Attention(model, 1).OpType = "MultiHeadAttention";
+        Attention(model, 1).OpType = "SparseAttention";
 
-        Refused(model, "MultiHeadAttention", "/attention.1/GroupQueryAttention");
+        Refused(model, "SparseAttention", "/attention.1/GroupQueryAttention");
     }
 
     [Fact]
@@ -102,9 +109,9 @@ public class RefusedModelTests
     }
 
     [Theory]
-    [InlineData((int)DataType.Float16, "Float16")]
-    [InlineData((int)DataType.Bfloat16, "Bfloat16")]
+    [InlineData((int)DataType.Uint8, "Uint8")]
     [InlineData((int)DataType.Int8, "Int8")]
+    [InlineData(17, "17")]
     public void Another_element_type_is_refused(int type, string name)
     {
         var model = DecoderGraph.Build(Shape);
