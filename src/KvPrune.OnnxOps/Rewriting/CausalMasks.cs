@@ -157,10 +157,9 @@ internal sealed class CausalMasks(ModelProto model, GraphIndex index)
         for (var i = 0; i < bias.Length; i++)
         {
             var (row, token, key) = (i / (int)(shape[1] * shape[2] * shape[3]), i / total % tokens, i % total);
-            var end = total - row;
-            if (past + token >= end)
+            if (past + token >= total - row)
                 continue; // a padding token's own row is anything
-            var visible = key <= past + token && key < end;
+            var visible = key <= past + token;
             // Written so that NaN fails.
             if (visible ? !(bias[i] == 0) : !(bias[i] <= Masked))
                 throw new ModelRewriteException($"token {past + token} has {bias[i]} for key {key}");

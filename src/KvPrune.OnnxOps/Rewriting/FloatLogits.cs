@@ -3,13 +3,13 @@ using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
 
 namespace KvPrune.OnnxOps.Rewriting;
 
-/// <summary>Casts a half-precision graph's logits to float32, so that hosts need to know one type only.</summary>
+/// <summary>Casts a float16 graph's logits to float32, so that hosts need to know one type only.</summary>
 internal static class FloatLogits
 {
-    /// <summary>Rewrites <paramref name="logits"/>, an output of the model, where it is float16 or bfloat16.</summary>
+    /// <summary>Rewrites <paramref name="logits"/>, an output of the model, where it is float16.</summary>
     public static void Apply(ModelProto model, ValueInfoProto logits)
     {
-        if (logits.Type?.TensorType is not { } type || (DataType)type.ElemType is not (DataType.Float16 or DataType.Bfloat16))
+        if (logits.Type?.TensorType is not { ElemType: (int)DataType.Float16 } type)
             return;
         var graph = model.Graph;
         var index = new GraphIndex(graph);

@@ -58,7 +58,7 @@ public sealed class GroupQueryAttentionRewriter
     /// <summary>The rewritten model file.</summary>
     /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
     /// <param name="logits">Which tokens get logits.</param>
-    /// <remarks>Half-precision logits become float32.</remarks>
+    /// <remarks>float16 logits become float32.</remarks>
     /// <exception cref="ModelRewriteException">The logits cannot be cut down to one position.</exception>
     public byte[] Rewrite(long cacheManagerId, LogitsPositions logits) => Named(ModelPath, () =>
     {

@@ -58,7 +58,7 @@ internal sealed class GraphBuilder
         return name;
     }
 
-    /// <summary>Floats rounded to <paramref name="type"/>: float32, float16 or bfloat16.</summary>
+    /// <summary>Floats rounded to <paramref name="type"/>: float32 or float16.</summary>
     public string Values(string name, DataType type, float[] values, params long[] dims)
     {
         if (type == DataType.Float)
@@ -66,9 +66,7 @@ internal sealed class GraphBuilder
         var tensor = new TensorProto { Name = name, DataType = (int)type };
         tensor.Dims.Add(dims);
         // Bits, one value to an int32.
-        tensor.Int32Data.Add(values.Select(value => type == DataType.Float16
-            ? BitConverter.HalfToUInt16Bits((Half)value)
-            : (int)(BitConverter.SingleToUInt32Bits((float)Reference.BFloat16.Round(value)) >> 16)));
+        tensor.Int32Data.Add(values.Select(value => (int)BitConverter.HalfToUInt16Bits((Half)value)));
         Model.Graph.Initializer.Add(tensor);
         return name;
     }

@@ -30,8 +30,8 @@ struct RotaryTable {
 
 // What one node knows of itself.
 struct LayerParameters {
-  int layer;
-  float scale;
+  int layer = 0;
+  float scale = 0;
   RotaryTable rotary;
   int64_t window = 0;            // the newest tokens that a query sees, its own among them; 0: all
   float softcap = 0;             // 0: none
