@@ -5,7 +5,8 @@ using KvPrune.OnnxOps.Rewriting;
 namespace KvPrune.OnnxOps;
 
 /// <summary>
-/// Replaces every GroupQueryAttention node of a decoder by the pruned one and takes past_key_values out of its graph.
+/// Replaces every attention node of a decoder (GroupQueryAttention, or MultiHeadAttention that is causal) by the pruned one
+/// and takes past_key_values out of its graph.
 /// Works on the graph alone: weights in external files are neither read nor moved.
 /// </summary>
 /// <remarks>
