@@ -1,0 +1,214 @@
+#ifndef KVPRUNE_KERNELS_AVX2_BLOCK_KERNELS_H_
+#define KVPRUNE_KERNELS_AVX2_BLOCK_KERNELS_H_
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/avx2/coefficients.h"
+#include "kernels/avx2/vector_math.h"
+#include "kernels/kernels.h"
+
+// The inner loops over one block of 32 lanes: the sums of R query rows x W vectors of 8 lanes stay in
+// registers over all reduction steps.
+namespace kvprune {
+namespace {
+
+// Of 16 registers two hold data and up to two a factor and a product, so twelve can hold sums.
+constexpr int kRowsPerPass = 6;
+
+// Vectors of lanes per pass over the block. Few rows take all four, so that enough sums are independent.
+constexpr int LaneVectors(int rows) {
+  return rows <= 3 ? 4 : 2;
+}
+
+// Dense sections are read this far ahead, over the page's end where processors stop by themselves. (Expanded
+// bitmap blocks come from the cache and do not mind.)
+constexpr int kPrefetchBytes = 4096;
+
+// Always inline: gcc takes a function that only prefetches for one without effects, and drops the calls.
+template <int W>
+inline __attribute__((always_inline)) void PrefetchAhead(const uint8_t* vectors) {
+  _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes), _MM_HINT_T0);
+  if (W > 2) _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes + 64), _MM_HINT_T0);
+}
+
+// The same address, which gcc does not know to be the same: it would keep what it loaded in a register that
+// sums need.
+inline const uint8_t* Again(const uint8_t* address) {
+  __asm__("" : "+r"(address));
+  return address;
+}
+
+// sums[row][v] += factor of the row x data[v].
+template <int R, int W>
+inline __attribute__((always_inline)) void AddProducts(const __m256 (&data)[W], const Coefficients& by,
+                                                       int first_row, int step, __m256 (&sums)[R][W]) {
+#pragma GCC unroll 8
+  for (int row = 0; row < R; ++row) {
+    const __m256 factor = _mm256_broadcast_ss(by.words[first_row + row] + step);
+#pragma GCC unroll 4
+    for (int v = 0; v < W; ++v) sums[row][v] = _mm256_fmadd_ps(data[v], factor, sums[row][v]);
+  }
+}
+
+// Accumulate adds `groups` words of reduction steps to the sums of query rows [first_row, first_row + R).
+// Words of one group are 128 bytes from those of the next.
+struct Float32Steps {
+  static constexpr int kPerWord = 1;
+  using Vector = __m256;
+
+  template <int R, int W>
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+                                                               const Coefficients& by, int first_row,
+                                                               __m256 (&sums)[R][W]) {
+    for (int group = 0; group < groups; ++group, vectors += 128) {
+      PrefetchAhead<W>(vectors);
+      __m256 data[W];
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) data[v] = _mm256_castsi256_ps(LoadOnce(vectors + 32 * v));
+      AddProducts(data, by, first_row, group, sums);
+    }
+  }
+};
+
+// A bfloat16 is the upper half of a float: the odd step of a word is the word without its lower half, the
+// even step the lower half shifted up.
+struct BFloat16Steps {
+  static constexpr int kPerWord = 2;
+  using Vector = __m256;
+
+  template <int R, int W>
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+                                                               const Coefficients& by, int first_row,
+                                                               __m256 (&sums)[R][W]) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    for (int group = 0; group < groups; ++group, vectors += 128) {
+      PrefetchAhead<W>(vectors);
+      __m256 data[W];
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v)
+        data[v] = _mm256_castsi256_ps(_mm256_slli_epi32(Load(vectors + 32 * v), 16));
+      AddProducts(data, by, first_row, 2 * group, sums);
+      const uint8_t* again = Again(vectors);
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v)
+        data[v] = _mm256_castsi256_ps(_mm256_and_si256(Load(again + 32 * v), upper));
+      AddProducts(data, by, first_row, 2 * group + 1, sums);
+    }
+  }
+};
+
+// Products of 16-bit integers, two to a word; the bytes of a word widened in place are its even and its odd
+// steps.
+struct Int8Steps {
+  static constexpr int kPerWord = 4;
+  using Vector = __m256i;
+
+  template <int R, int W>
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+                                                               const Coefficients& by, int first_row,
+                                                               __m256i (&sums)[R][W]) {
+    for (int group = 0; group < groups; ++group, vectors += 128) {
+      PrefetchAhead<W>(vectors);
+      __m256i data[W];
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v)
+        data[v] = _mm256_srai_epi16(_mm256_slli_epi16(Load(vectors + 32 * v), 8), 8);
+      AddPairs(data, by, first_row, 2 * group, sums);
+      const uint8_t* again = Again(vectors);
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) data[v] = _mm256_srai_epi16(Load(again + 32 * v), 8);
+      AddPairs(data, by, first_row, 2 * group + 1, sums);
+    }
+  }
+
+ private:
+  template <int R, int W>
+  static inline __attribute__((always_inline)) void AddPairs(const __m256i (&data)[W], const Coefficients& by,
+                                                             int first_row, int word, __m256i (&sums)[R][W]) {
+#pragma GCC unroll 8
+    for (int row = 0; row < R; ++row) {
+      const __m256i factors = _mm256_castps_si256(_mm256_broadcast_ss(by.words[first_row + row] + word));
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v)
+        sums[row][v] = _mm256_add_epi32(sums[row][v], _mm256_madd_epi16(data[v], factors));
+    }
+  }
+};
+
+// logits[row][first_token..+32) of one block of tokens.
+template <class Steps, int R>
+void KeyBlock(const TileSection& section, const uint8_t* tile, const uint8_t* vectors,
+              const Coefficients& queries, int first_row, int first_token, float (*logits)[kTileTokens]) {
+  constexpr int kVectors = LaneVectors(R);
+  for (int lane = 0; lane < kBlockLanes; lane += 8 * kVectors) {
+    typename Steps::Vector sums[R][kVectors] = {};
+    Steps::Accumulate(vectors + 4 * lane, section.reduction / Steps::kPerWord, queries, first_row, sums);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const int token = first_token + lane + 8 * v;
+      if constexpr (Steps::kPerWord == 4) {
+        const __m256 key_scale = WidenBFloat16(tile + section.scale_offset + 2 * token);
+#pragma GCC unroll 8
+        for (int row = 0; row < R; ++row) {
+          const __m256 scale = _mm256_mul_ps(_mm256_broadcast_ss(queries.scale + first_row + row), key_scale);
+          _mm256_store_ps(logits[first_row + row] + token,
+                          _mm256_mul_ps(_mm256_cvtepi32_ps(sums[row][v]), scale));
+        }
+      } else {
+#pragma GCC unroll 8
+        for (int row = 0; row < R; ++row) _mm256_store_ps(logits[first_row + row] + token, sums[row][v]);
+      }
+    }
+  }
+}
+
+// accumulator[row][first_channel..+32) += weights x values of one block of channels.
+template <class Steps, int R>
+void ValueBlock(const uint8_t* vectors, const Coefficients& weights, int first_row, int first_channel,
+                AttentionState* state) {
+  constexpr int kVectors = LaneVectors(R);
+  for (int lane = 0; lane < kBlockLanes; lane += 8 * kVectors) {
+    typename Steps::Vector sums[R][kVectors] = {};
+    Steps::Accumulate(vectors + 4 * lane, kTileTokens / Steps::kPerWord, weights, first_row, sums);
+#pragma GCC unroll 8
+    for (int row = 0; row < R; ++row) {
+      float* accumulator = state->accumulator[first_row + row] + first_channel + lane;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256 before = _mm256_load_ps(accumulator + 8 * v);
+        if constexpr (Steps::kPerWord == 4) {
+          const __m256 scale = _mm256_broadcast_ss(weights.scale + first_row + row);
+          _mm256_store_ps(accumulator + 8 * v,
+                          _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[row][v]), scale, before));
+        } else {
+          _mm256_store_ps(accumulator + 8 * v, _mm256_add_ps(before, sums[row][v]));
+        }
+      }
+    }
+  }
+}
+
+// Calls pass<R>(first) for R query rows from `first` on, as evenly as kRowsPerPass allows: the kernels need R
+// at compile time.
+template <int R, class Pass>
+inline void ChoosePass(const Pass& pass, int first, int rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return ChoosePass<R - 1>(pass, first, rows);
+  }
+  pass.template operator()<R>(first);
+}
+
+template <class Pass>
+inline void ForEachPass(int query_rows, const Pass& pass) {
+  const int passes = (query_rows + kRowsPerPass - 1) / kRowsPerPass;
+  const int rows = (query_rows + passes - 1) / passes;
+  for (int first = 0; first < query_rows; first += rows)
+    ChoosePass<kRowsPerPass>(pass, first, Min(query_rows - first, rows));
+}
+
+}  // namespace
+}  // namespace kvprune
+
+#endif  // KVPRUNE_KERNELS_AVX2_BLOCK_KERNELS_H_
