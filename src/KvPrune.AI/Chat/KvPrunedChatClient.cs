@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using KvPrune.AI.DependencyInjection;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Templates;
+using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
 
@@ -126,7 +127,7 @@ public sealed class KvPrunedChatClient : IChatClient
 
     private GenerationRequest CreateRequest(PromptBuilder.Prompt prompt, ChatRequestSettings settings, CancellationToken cancellation)
     {
-        var detokenizer = _model.Tokenizer.CreateDetokenizer();
+        IStreamingDetokenizer detokenizer = _model.Tokenizer.CreateDetokenizer();
         return new GenerationRequest
         {
             Prompt = prompt.Tokens,

@@ -17,14 +17,15 @@ internal sealed class ActiveGeneration : IDisposable
         Position = cachedTokens;
         MaxOutputTokens = maxOutputTokens;
         PeakBytes = peakBytes;
-        Sampler = new TokenSampler(request.Sampling);
+        Sampler = request.Guidance is { } guidance
+            ? sequence.Guide(guidance, request.Sampling) : new TokenSampler(request.Sampling);
     }
 
     public GenerationRequest Request { get; }
 
     public IDecoderSequence Sequence { get; }
 
-    public TokenSampler Sampler { get; }
+    public ITokenSampler Sampler { get; }
 
     public int CachedTokens { get; }
 

@@ -7,7 +7,7 @@ namespace KvPrune.AI.Sampling;
 /// Draws tokens for one answer: temperature, then top-k, then top-p (the order of Hugging Face's logits warpers).
 /// Among equal logits the lower token id comes first, so a result never depends on how candidates were sorted.
 /// </summary>
-internal sealed class TokenSampler
+internal sealed class TokenSampler : ITokenSampler
 {
     private readonly float _temperature;
     private readonly int _topK;
@@ -28,7 +28,7 @@ internal sealed class TokenSampler
         _random = options.Seed is { } seed ? new Random(Fold(seed)) : new Random();
     }
 
-    /// <summary>Draws one token from the logits [vocabulary].</summary>
+    /// <inheritdoc/>
     /// <exception cref="GenerationException">The logits hold NaN, or their maximum is not finite.</exception>
     public int Sample(ReadOnlySpan<float> logits)
     {
