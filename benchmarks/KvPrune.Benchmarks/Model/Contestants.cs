@@ -1,5 +1,6 @@
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
+using KvPrune.AI.Runtimes.GenAI;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.Benchmarks.Model;
@@ -23,6 +24,8 @@ internal sealed class Contestants : IDisposable
             if (genai is not null)
                 _all.Add(new GenAIStockModel(folder, capacity, threads, genai));
             AddPolicies("", OnnxRuntimeDecoder.Load(folder, null, threads), policies, folder);
+            if (genai is not null)
+                AddPolicies(" in GenAI", GenAIDecoder.Load(folder, null, threads, genai), policies, folder);
         }
         catch
         {
