@@ -23,6 +23,8 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     /// <summary>present_key and present_value where the node makes them.</summary>
     public IEnumerable<string> PresentOutputs => node.Output.Skip(1).Where(output => output.Length > 0);
 
+    public string Name => node.Name;
+
     public string Label => node.Label();
 
     public bool IsOf(NodeProto other) => ReferenceEquals(node, other);
@@ -109,7 +111,7 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
             : (DataType)type.ElemType;
         // ONNX Runtime has no bfloat16 matrix products on CPUs, so such a graph could not run.
         if (element is not (DataType.Float or DataType.Float16))
-            throw Refused($"'{operand}' has element type {Name(element)}; only float32 and float16 are supported");
+            throw Refused($"'{operand}' has element type {TypeName(element)}; only float32 and float16 are supported");
         if (Element != DataType.Undefined && Element != element)
             throw Refused($"past_key has element type {Element} and past_value {element}");
         Element = element;
@@ -126,7 +128,7 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     private static string Describe(TensorShapeProto.Types.Dimension dim) =>
         dim.HasDimValue ? dim.DimValue.ToString(CultureInfo.InvariantCulture) : "no fixed number of";
 
-    private static string Name(DataType type) => Enum.IsDefined(type) ? $"{type}" : $"number {(int)type}";
+    private static string TypeName(DataType type) => Enum.IsDefined(type) ? $"{type}" : $"number {(int)type}";
 
     [GeneratedRegex(@"(?<=\.)[0-9]+(?=\.|$)")]
     private static partial Regex LayerNumber();
