@@ -14,8 +14,8 @@
 namespace kvprune {
 namespace {
 
-// Of 16 registers two hold data and up to two a factor and a product, so twelve can hold sums.
-constexpr int kRowsPerPass = 6;
+// With two vectors of lanes each, ten of the 16 registers hold sums.
+constexpr int kRowsPerPass = 5;
 
 // Vectors of lanes per pass over the block. Few rows take all four, so that enough sums are independent.
 constexpr int LaneVectors(int rows) {
@@ -40,15 +40,42 @@ inline const uint8_t* Again(const uint8_t* address) {
   return address;
 }
 
-// sums[row][v] += factor of the row x data[v].
-template <int R, int W>
-inline __attribute__((always_inline)) void AddProducts(const __m256 (&data)[W], const Coefficients& by,
-                                                       int first_row, int step, __m256 (&sums)[R][W]) {
+inline __attribute__((always_inline)) void MultiplyAdd(__m256 vector, __m256 factor, __m256* sum) {
+  *sum = _mm256_fmadd_ps(vector, factor, *sum);
+}
+
+// Pairs of 16-bit integers.
+inline __attribute__((always_inline)) void MultiplyAdd(__m256i vector, __m256 factor, __m256i* sum) {
+  *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(vector, _mm256_castps_si256(factor)));
+  // Keeps gcc from adding up products first, which costs registers.
+  __asm__("" : "+x"(*sum));
+}
+
+// sums[row][v] += factor of the row x data(v), which is asked for once. What there is less of, factors or
+// data, stays in registers.
+template <class Vector, int R, int W, class Data>
+inline __attribute__((always_inline)) void AddProducts(const Data& data, const Coefficients& by,
+                                                       int first_row, int word, Vector (&sums)[R][W]) {
+  if constexpr (R < W) {
+    __m256 factors[R];
 #pragma GCC unroll 8
-  for (int row = 0; row < R; ++row) {
-    const __m256 factor = _mm256_broadcast_ss(by.words[first_row + row] + step);
+    for (int row = 0; row < R; ++row) factors[row] = _mm256_broadcast_ss(by.words[first_row + row] + word);
 #pragma GCC unroll 4
-    for (int v = 0; v < W; ++v) sums[row][v] = _mm256_fmadd_ps(data[v], factor, sums[row][v]);
+    for (int v = 0; v < W; ++v) {
+      const Vector vector = data(v);
+#pragma GCC unroll 8
+      for (int row = 0; row < R; ++row) MultiplyAdd(vector, factors[row], &sums[row][v]);
+    }
+  } else {
+    Vector vectors[W];
+#pragma GCC unroll 4
+    for (int v = 0; v < W; ++v) vectors[v] = data(v);
+#pragma GCC unroll 8
+    for (int row = 0; row < R; ++row) {
+      const __m256 factor = _mm256_broadcast_ss(by.words[first_row + row] + word);
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) MultiplyAdd(vectors[v], factor, &sums[row][v]);
+    }
   }
 }
 
@@ -61,13 +88,13 @@ struct Float32Steps {
   template <int R, int W>
   static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
                                                                const Coefficients& by, int first_row,
-                                                               __m256 (&sums)[R][W]) {
+                                                               Vector (&sums)[R][W]) {
     for (int group = 0; group < groups; ++group, vectors += 128) {
       PrefetchAhead<W>(vectors);
-      __m256 data[W];
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v) data[v] = _mm256_castsi256_ps(LoadOnce(vectors + 32 * v));
-      AddProducts(data, by, first_row, group, sums);
+      const auto floats = [&](int v) __attribute__((always_inline)) {
+        return _mm256_castsi256_ps(LoadOnce(vectors + 32 * v));
+      };
+      AddProducts(floats, by, first_row, group, sums);
     }
   }
 };
@@ -81,20 +108,18 @@ struct BFloat16Steps {
   template <int R, int W>
   static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
                                                                const Coefficients& by, int first_row,
-                                                               __m256 (&sums)[R][W]) {
+                                                               Vector (&sums)[R][W]) {
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     for (int group = 0; group < groups; ++group, vectors += 128) {
       PrefetchAhead<W>(vectors);
-      __m256 data[W];
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v)
-        data[v] = _mm256_castsi256_ps(_mm256_slli_epi32(Load(vectors + 32 * v), 16));
-      AddProducts(data, by, first_row, 2 * group, sums);
-      const uint8_t* again = Again(vectors);
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v)
-        data[v] = _mm256_castsi256_ps(_mm256_and_si256(Load(again + 32 * v), upper));
-      AddProducts(data, by, first_row, 2 * group + 1, sums);
+      const auto even = [&](int v) __attribute__((always_inline)) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(Load(vectors + 32 * v), 16));
+      };
+      AddProducts(even, by, first_row, 2 * group, sums);
+      const auto odd = [ upper, again = Again(vectors) ](int v) __attribute__((always_inline)) {
+        return _mm256_castsi256_ps(_mm256_and_si256(Load(again + 32 * v), upper));
+      };
+      AddProducts(odd, by, first_row, 2 * group + 1, sums);
     }
   }
 };
@@ -108,31 +133,17 @@ struct Int8Steps {
   template <int R, int W>
   static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
                                                                const Coefficients& by, int first_row,
-                                                               __m256i (&sums)[R][W]) {
+                                                               Vector (&sums)[R][W]) {
     for (int group = 0; group < groups; ++group, vectors += 128) {
       PrefetchAhead<W>(vectors);
-      __m256i data[W];
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v)
-        data[v] = _mm256_srai_epi16(_mm256_slli_epi16(Load(vectors + 32 * v), 8), 8);
-      AddPairs(data, by, first_row, 2 * group, sums);
-      const uint8_t* again = Again(vectors);
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v) data[v] = _mm256_srai_epi16(Load(again + 32 * v), 8);
-      AddPairs(data, by, first_row, 2 * group + 1, sums);
-    }
-  }
-
- private:
-  template <int R, int W>
-  static inline __attribute__((always_inline)) void AddPairs(const __m256i (&data)[W], const Coefficients& by,
-                                                             int first_row, int word, __m256i (&sums)[R][W]) {
-#pragma GCC unroll 8
-    for (int row = 0; row < R; ++row) {
-      const __m256i factors = _mm256_castps_si256(_mm256_broadcast_ss(by.words[first_row + row] + word));
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v)
-        sums[row][v] = _mm256_add_epi32(sums[row][v], _mm256_madd_epi16(data[v], factors));
+      const auto even = [&](int v) __attribute__((always_inline)) {
+        return _mm256_srai_epi16(_mm256_slli_epi16(Load(vectors + 32 * v), 8), 8);
+      };
+      AddProducts(even, by, first_row, 2 * group, sums);
+      const auto odd = [again = Again(vectors)](int v) __attribute__((always_inline)) {
+        return _mm256_srai_epi16(Load(again + 32 * v), 8);
+      };
+      AddProducts(odd, by, first_row, 2 * group + 1, sums);
     }
   }
 };

@@ -108,9 +108,9 @@ class RowAttention {
         sums[row][v] = _mm256_load_ps(state_->accumulator[first_row + row] + channel + 8 * v);
     }
     for (int token = 0; token < count; ++token, values += head_size_) {
-      __m256 data[W];
-#pragma GCC unroll 4
-      for (int v = 0; v < W; ++v) data[v] = LoadValues(values + 8 * v);
+      const auto data = [&](int v) __attribute__((always_inline)) {
+        return LoadValues(values + 8 * v);
+      };
       AddProducts(data, weights_, first_row, token, sums);
     }
 #pragma GCC unroll 8
