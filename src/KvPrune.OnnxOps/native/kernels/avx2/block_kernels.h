@@ -22,16 +22,27 @@ constexpr int LaneVectors(int rows) {
   return rows <= 3 ? 4 : 2;
 }
 
-// Dense sections are read this far ahead, over the page's end where processors stop by themselves. (Expanded
-// bitmap blocks come from the cache and do not mind.)
-constexpr int kPrefetchBytes = 4096;
+// Dense sections are read this far ahead into the second-level cache, over the page's end where processors
+// stop by themselves. (Expanded bitmap blocks come from the cache and do not mind.)
+constexpr int kPrefetchBytes = 8192;
 
-// Always inline: gcc takes a function that only prefetches for one without effects, and drops the calls.
+// The lines of a block that the pass from `lane` on reads ahead: each of its passes takes its part.
 template <int W>
-inline __attribute__((always_inline)) void PrefetchAhead(const uint8_t* vectors) {
-  _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes), _MM_HINT_T0);
-  if (W > 2) _mm_prefetch(reinterpret_cast<const char*>(vectors + kPrefetchBytes + 64), _MM_HINT_T0);
-}
+class ReadAhead {
+ public:
+  ReadAhead(const uint8_t* block, int lane, int groups)
+      : next_(block + kPrefetchBytes + static_cast<size_t>(lane) * 4 * groups) {}
+
+  // Always inline: gcc takes a function that only prefetches for one without effects, and drops the calls.
+  inline __attribute__((always_inline)) void Step() {
+    _mm_prefetch(reinterpret_cast<const char*>(next_), _MM_HINT_T1);
+    if (W > 2) _mm_prefetch(reinterpret_cast<const char*>(next_ + 64), _MM_HINT_T1);
+    next_ += 32 * W;
+  }
+
+ private:
+  const uint8_t* next_;
+};
 
 // The same address, which gcc does not know to be the same: it would keep what it loaded in a register that
 // sums need.
@@ -86,11 +97,13 @@ struct Float32Steps {
   using Vector = __m256;
 
   template <int R, int W>
-  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* block, int lane, int groups,
                                                                const Coefficients& by, int first_row,
                                                                Vector (&sums)[R][W]) {
+    ReadAhead<W> ahead(block, lane, groups);
+    const uint8_t* vectors = block + static_cast<ptrdiff_t>(lane) * 4;
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      PrefetchAhead<W>(vectors);
+      ahead.Step();
       const auto floats = [&](int v) __attribute__((always_inline)) {
         return _mm256_castsi256_ps(LoadOnce(vectors + 32 * v));
       };
@@ -106,12 +119,14 @@ struct BFloat16Steps {
   using Vector = __m256;
 
   template <int R, int W>
-  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* block, int lane, int groups,
                                                                const Coefficients& by, int first_row,
                                                                Vector (&sums)[R][W]) {
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    ReadAhead<W> ahead(block, lane, groups);
+    const uint8_t* vectors = block + static_cast<ptrdiff_t>(lane) * 4;
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      PrefetchAhead<W>(vectors);
+      ahead.Step();
       const auto even = [&](int v) __attribute__((always_inline)) {
         return _mm256_castsi256_ps(_mm256_slli_epi32(Load(vectors + 32 * v), 16));
       };
@@ -131,11 +146,13 @@ struct Int8Steps {
   using Vector = __m256i;
 
   template <int R, int W>
-  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* vectors, int groups,
+  static inline __attribute__((always_inline)) void Accumulate(const uint8_t* block, int lane, int groups,
                                                                const Coefficients& by, int first_row,
                                                                Vector (&sums)[R][W]) {
+    ReadAhead<W> ahead(block, lane, groups);
+    const uint8_t* vectors = block + static_cast<ptrdiff_t>(lane) * 4;
     for (int group = 0; group < groups; ++group, vectors += 128) {
-      PrefetchAhead<W>(vectors);
+      ahead.Step();
       const auto even = [&](int v) __attribute__((always_inline)) {
         return _mm256_srai_epi16(_mm256_slli_epi16(Load(vectors + 32 * v), 8), 8);
       };
@@ -155,7 +172,7 @@ void KeyBlock(const TileSection& section, const uint8_t* tile, const uint8_t* ve
   constexpr int kVectors = LaneVectors(R);
   for (int lane = 0; lane < kBlockLanes; lane += 8 * kVectors) {
     typename Steps::Vector sums[R][kVectors] = {};
-    Steps::Accumulate(vectors + 4 * lane, section.reduction / Steps::kPerWord, queries, first_row, sums);
+    Steps::Accumulate(vectors, lane, section.reduction / Steps::kPerWord, queries, first_row, sums);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const int token = first_token + lane + 8 * v;
@@ -182,7 +199,7 @@ void ValueBlock(const uint8_t* vectors, const Coefficients& weights, int first_r
   constexpr int kVectors = LaneVectors(R);
   for (int lane = 0; lane < kBlockLanes; lane += 8 * kVectors) {
     typename Steps::Vector sums[R][kVectors] = {};
-    Steps::Accumulate(vectors + 4 * lane, kTileTokens / Steps::kPerWord, weights, first_row, sums);
+    Steps::Accumulate(vectors, lane, kTileTokens / Steps::kPerWord, weights, first_row, sums);
 #pragma GCC unroll 8
     for (int row = 0; row < R; ++row) {
       float* accumulator = state->accumulator[first_row + row] + first_channel + lane;
