@@ -14,12 +14,12 @@
 namespace kvprune {
 namespace {
 
-// With two vectors of lanes each, ten of the 16 registers hold sums.
-constexpr int kRowsPerPass = 5;
+// Query rows of one pass, and vectors of lanes that they take at a time: 7 to 12 sums, so that enough of them
+// are independent, leave registers for data and factors.
+constexpr int kRowsPerPass = 8;
 
-// Vectors of lanes per pass over the block. Few rows take all four, so that enough sums are independent.
 constexpr int LaneVectors(int rows) {
-  return rows <= 3 ? 4 : 2;
+  return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
 }
 
 // Dense sections are read this far ahead into the second-level cache, over the page's end where processors
@@ -44,9 +44,10 @@ class ReadAhead {
   const uint8_t* next_;
 };
 
-// The same address, which gcc does not know to be the same: it would keep what it loaded in a register that
-// sums need.
-inline const uint8_t* Again(const uint8_t* address) {
+// The same address, which gcc does not know to be the same: it would keep what it loaded before, or many
+// addresses beside it, in registers that the loops need.
+template <class T>
+inline __attribute__((always_inline)) const T* Again(const T* address) {
   __asm__("" : "+r"(address));
   return address;
 }
@@ -67,10 +68,11 @@ inline __attribute__((always_inline)) void MultiplyAdd(__m256i vector, __m256 fa
 template <class Vector, int R, int W, class Data>
 inline __attribute__((always_inline)) void AddProducts(const Data& data, const Coefficients& by,
                                                        int first_row, int word, Vector (&sums)[R][W]) {
+  const float* words = Again(by.words[first_row] + word);
   if constexpr (R < W) {
     __m256 factors[R];
 #pragma GCC unroll 8
-    for (int row = 0; row < R; ++row) factors[row] = _mm256_broadcast_ss(by.words[first_row + row] + word);
+    for (int row = 0; row < R; ++row) factors[row] = _mm256_broadcast_ss(words + row * kMaxHeadSize);
 #pragma GCC unroll 4
     for (int v = 0; v < W; ++v) {
       const Vector vector = data(v);
@@ -83,7 +85,7 @@ inline __attribute__((always_inline)) void AddProducts(const Data& data, const C
     for (int v = 0; v < W; ++v) vectors[v] = data(v);
 #pragma GCC unroll 8
     for (int row = 0; row < R; ++row) {
-      const __m256 factor = _mm256_broadcast_ss(by.words[first_row + row] + word);
+      const __m256 factor = _mm256_broadcast_ss(words + row * kMaxHeadSize);
 #pragma GCC unroll 4
       for (int v = 0; v < W; ++v) MultiplyAdd(vectors[v], factor, &sums[row][v]);
     }
@@ -122,9 +124,12 @@ struct BFloat16Steps {
   static inline __attribute__((always_inline)) void Accumulate(const uint8_t* block, int lane, int groups,
                                                                const Coefficients& by, int first_row,
                                                                Vector (&sums)[R][W]) {
+    // Seven sums are too few for the latency of their additions, and twice as many still fit.
+    constexpr bool kOddApart = R * W == 7;
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     ReadAhead<W> ahead(block, lane, groups);
     const uint8_t* vectors = block + static_cast<ptrdiff_t>(lane) * 4;
+    Vector apart[R][W] = {};
     for (int group = 0; group < groups; ++group, vectors += 128) {
       ahead.Step();
       const auto even = [&](int v) __attribute__((always_inline)) {
@@ -134,7 +139,11 @@ struct BFloat16Steps {
       const auto odd = [ upper, again = Again(vectors) ](int v) __attribute__((always_inline)) {
         return _mm256_castsi256_ps(_mm256_and_si256(Load(again + 32 * v), upper));
       };
-      AddProducts(odd, by, first_row, 2 * group + 1, sums);
+      AddProducts(odd, by, first_row, 2 * group + 1, kOddApart ? apart : sums);
+    }
+    if constexpr (kOddApart) {
+#pragma GCC unroll 8
+      for (int row = 0; row < R; ++row) sums[row][0] = _mm256_add_ps(sums[row][0], apart[row][0]);
     }
   }
 };
