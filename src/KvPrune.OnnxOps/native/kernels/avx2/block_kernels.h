@@ -14,9 +14,9 @@
 namespace kvprune {
 namespace {
 
-// Query rows of one pass, and vectors of lanes that they take at a time: 7 to 12 sums, so that enough of them
-// are independent, leave registers for data and factors.
-constexpr int kRowsPerPass = 8;
+// Query rows of one pass, and vectors of lanes that they take at a time: as many sums as leave registers for
+// data and factors, and enough of them to be independent.
+constexpr int kRowsPerPass = 7;
 
 constexpr int LaneVectors(int rows) {
   return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
@@ -63,11 +63,11 @@ inline __attribute__((always_inline)) void MultiplyAdd(__m256i vector, __m256 fa
   __asm__("" : "+x"(*sum));
 }
 
-// sums[row][v] += factor of the row x data(v), which is asked for once. What there is less of, factors or
+// *sum(row, v) += factor of the row x data(v), which is asked for once. What there is less of, factors or
 // data, stays in registers.
-template <class Vector, int R, int W, class Data>
+template <int R, int W, class Data, class Sum>
 inline __attribute__((always_inline)) void AddProducts(const Data& data, const Coefficients& by,
-                                                       int first_row, int word, Vector (&sums)[R][W]) {
+                                                       int first_row, int word, const Sum& sum) {
   const float* words = Again(by.words[first_row] + word);
   if constexpr (R < W) {
     __m256 factors[R];
@@ -75,21 +75,29 @@ inline __attribute__((always_inline)) void AddProducts(const Data& data, const C
     for (int row = 0; row < R; ++row) factors[row] = _mm256_broadcast_ss(words + row * kMaxHeadSize);
 #pragma GCC unroll 4
     for (int v = 0; v < W; ++v) {
-      const Vector vector = data(v);
+      const auto vector = data(v);
 #pragma GCC unroll 8
-      for (int row = 0; row < R; ++row) MultiplyAdd(vector, factors[row], &sums[row][v]);
+      for (int row = 0; row < R; ++row) MultiplyAdd(vector, factors[row], sum(row, v));
     }
   } else {
-    Vector vectors[W];
+    decltype(data(0)) vectors[W];
 #pragma GCC unroll 4
     for (int v = 0; v < W; ++v) vectors[v] = data(v);
 #pragma GCC unroll 8
     for (int row = 0; row < R; ++row) {
       const __m256 factor = _mm256_broadcast_ss(words + row * kMaxHeadSize);
 #pragma GCC unroll 4
-      for (int v = 0; v < W; ++v) MultiplyAdd(vectors[v], factor, &sums[row][v]);
+      for (int v = 0; v < W; ++v) MultiplyAdd(vectors[v], factor, sum(row, v));
     }
   }
+}
+
+template <class Vector, int R, int W, class Data>
+inline __attribute__((always_inline)) void AddProducts(const Data& data, const Coefficients& by,
+                                                       int first_row, int word, Vector (&sums)[R][W]) {
+  AddProducts<R, W>(
+      data, by, first_row,
+      word, [&](int row, int v) __attribute__((always_inline)) { return &sums[row][v]; });
 }
 
 // Accumulate adds `groups` words of reduction steps to the sums of query rows [first_row, first_row + R).
@@ -124,8 +132,9 @@ struct BFloat16Steps {
   static inline __attribute__((always_inline)) void Accumulate(const uint8_t* block, int lane, int groups,
                                                                const Coefficients& by, int first_row,
                                                                Vector (&sums)[R][W]) {
-    // Seven sums are too few for the latency of their additions, and twice as many still fit.
-    constexpr bool kOddApart = R * W == 7;
+    // Up to eight sums are too few for the latency of their additions. Where registers are left the odd steps
+    // have sums of their own, of eight half.
+    constexpr int kApart = R * W < 8 ? W : R * W == 8 ? W / 2 : 0;
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     ReadAhead<W> ahead(block, lane, groups);
     const uint8_t* vectors = block + static_cast<ptrdiff_t>(lane) * 4;
@@ -139,11 +148,15 @@ struct BFloat16Steps {
       const auto odd = [ upper, again = Again(vectors) ](int v) __attribute__((always_inline)) {
         return _mm256_castsi256_ps(_mm256_and_si256(Load(again + 32 * v), upper));
       };
-      AddProducts(odd, by, first_row, 2 * group + 1, kOddApart ? apart : sums);
+      AddProducts<R, W>(
+          odd, by, first_row, 2 * group + 1, [&](int row, int v) __attribute__((always_inline)) {
+            return v < kApart ? &apart[row][v] : &sums[row][v];
+          });
     }
-    if constexpr (kOddApart) {
 #pragma GCC unroll 8
-      for (int row = 0; row < R; ++row) sums[row][0] = _mm256_add_ps(sums[row][0], apart[row][0]);
+    for (int row = 0; row < R; ++row) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kApart; ++v) sums[row][v] = _mm256_add_ps(sums[row][v], apart[row][v]);
     }
   }
 };
