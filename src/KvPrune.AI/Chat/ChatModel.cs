@@ -15,11 +15,13 @@ namespace KvPrune.AI.Chat;
 internal sealed class ChatModel : IDisposable
 {
     private ChatModel(
-        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
+        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options,
+        DecoderRuntimeKind runtime)
     {
         Engine = engine;
         Tokenizer = tokenizer;
         Prompts = new PromptBuilder(template, tokenizer);
+        Runtime = runtime;
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
         Sampling = folder.Sampling;
@@ -30,6 +32,9 @@ internal sealed class ChatModel : IDisposable
     public IPromptTokenizer Tokenizer { get; }
 
     public PromptBuilder Prompts { get; }
+
+    /// <summary>What runs the model; never <see cref="DecoderRuntimeKind.Auto"/>.</summary>
+    public DecoderRuntimeKind Runtime { get; }
 
     public PruningPolicy Policy { get; }
 
