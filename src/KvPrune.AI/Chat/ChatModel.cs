@@ -64,7 +64,7 @@ internal sealed class ChatModel : IDisposable
             MaxCachedPrompts = options.MaxCachedPrompts,
         }, modelId, logger);
         Log.ModelLoaded(logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, KvPruneOps.Kernels);
-        return new ChatModel(engine, tokenizer, template, folder, options);
+        return new ChatModel(engine, tokenizer, template, folder, options, DecoderRuntimeKind.OnnxRuntime);
     }
 
     /// <summary>Ids of the special tokens among these texts.</summary>

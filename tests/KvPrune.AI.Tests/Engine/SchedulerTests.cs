@@ -36,6 +36,22 @@ public class SchedulerTests
     }
 
     [Fact]
+    public async Task Penalties_count_the_prompt_and_every_token_drawn_also_after_a_cached_prompt()
+    {
+        using var engine = new ToyEngine(new ToyRuntime(), cachedPrompts: 2);
+        int[] prompt = Tokens(new Random(6), 30);
+        var penalised = SamplingOptions.Greedy with { RepetitionPenalty = 1000 };
+        for (int round = 0; round < 2; round++)
+        {
+            string text = (await engine.AskAsync(ToyEngine.Request(prompt, maxTokens: 25, sampling: penalised))).Text;
+            Assert.Equal(text.Length, text.Distinct().Count());
+            Assert.Empty(text.Intersect(ToyEngine.Letters(prompt)));
+            GenerationRequest plain = ToyEngine.Request(prompt, maxTokens: 25);
+            Assert.Equal(ToyEngine.Expected(plain), (await engine.AskAsync(plain)).Text);
+        }
+    }
+
+    [Fact]
     public async Task A_refused_grammar_fails_its_request_and_nothing_else()
     {
         using var engine = new ToyEngine(new ToyRuntime());
