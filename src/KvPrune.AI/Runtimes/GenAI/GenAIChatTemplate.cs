@@ -42,6 +42,20 @@ internal sealed partial class GenAIChatTemplate : IChatTemplate
             _source, 0, "a message holds the text of a special token, and the template makes something else of it than it makes of other text; it cannot be kept apart.");
     }
 
+    /// <summary>Tries the template: GenAI says only when it renders that it could not read it.</summary>
+    /// <exception cref="ChatTemplateException">There is none, or it uses something unsupported.</exception>
+    public void RequireUsable()
+    {
+        try
+        {
+            RenderText([new TemplateMessage("user", "")], addGenerationPrompt: true);
+        }
+        catch (ChatTemplateException error) when (error.Line > 0)
+        {
+            // It was read; what it refuses or misses is this message's.
+        }
+    }
+
     private string RenderText(TemplateMessage[] messages, bool addGenerationPrompt)
     {
         string json = JsonSerializer.Serialize(messages.Select(message => new { role = message.Role, content = message.Content }));

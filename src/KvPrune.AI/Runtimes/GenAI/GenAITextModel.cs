@@ -10,6 +10,7 @@ internal sealed class GenAITextModel : IDisposable
     /// <param name="model">The loaded model.</param>
     /// <param name="tokenizerJsonPath">Its folder's tokenizer.json.</param>
     /// <exception cref="Tokenization.TokenizerFormatException">A file of the tokenizer is missing or broken, or GenAI cannot use it.</exception>
+    /// <exception cref="Templates.ChatTemplateException">There is no chat template, or GenAI cannot use it.</exception>
     public GenAITextModel(ModelHandle model, string tokenizerJsonPath)
     {
         TokenInventory tokens = TokenInventory.Read(tokenizerJsonPath);
@@ -23,6 +24,7 @@ internal sealed class GenAITextModel : IDisposable
         }
         Tokenizer = new GenAITokenizer(_handle, tokens);
         Template = new GenAIChatTemplate(_handle, tokens, Path.GetDirectoryName(tokenizerJsonPath)!);
+        Template.RequireUsable();
     }
 
     public GenAITokenizer Tokenizer { get; }

@@ -1,0 +1,27 @@
+using KvPrune.AI.Models;
+using KvPrune.AI.Runtimes.GenAI;
+using KvPrune.AI.Runtimes.GenAI.Interop;
+
+namespace KvPrune.AI.Tests.Runtimes.GenAI;
+
+/// <summary>Tokenizer and chat template of a folder, by GenAI, without a decoder of ours.</summary>
+internal sealed class GenAITextFixture : IDisposable
+{
+    private readonly ModelHandle _model;
+
+    public GenAITextFixture(string folder)
+    {
+        NativeGenAI.Require();
+        NativeMethods.OgaCreateConfig(folder, out ConfigHandle config).ThrowOnFailure();
+        using (config) NativeMethods.OgaCreateModelFromConfig(config, out _model).ThrowOnFailure();
+        Text = new GenAITextModel(_model, GenAIModelFolder.Load(folder).TokenizerPath);
+    }
+
+    public GenAITextModel Text { get; }
+
+    public void Dispose()
+    {
+        Text.Dispose();
+        _model.Dispose();
+    }
+}
