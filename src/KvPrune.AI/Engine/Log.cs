@@ -20,6 +20,6 @@ internal static partial class Log
     [LoggerMessage(5, LogLevel.Warning, "genai_config.json of {Folder} asks for what is not supported and is left out: {Settings}")]
     public static partial void SettingsIgnored(ILogger logger, string folder, string settings);
 
-    [LoggerMessage(7, LogLevel.Warning, "The runtime GenAI is chosen for {Folder}: {Reason}")]
+    [LoggerMessage(6, LogLevel.Warning, "The runtime GenAI is chosen for {Folder}: {Reason}")]
     public static partial void GenAIChosen(ILogger logger, string folder, string reason);
 }

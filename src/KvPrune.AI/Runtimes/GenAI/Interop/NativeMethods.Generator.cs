@@ -58,8 +58,9 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     public static partial nint OgaGenerator_GetLogits(GeneratorHandle generator, out TensorHandle logits);
 
-    [LibraryImport(Library)]
-    public static partial nint OgaGenerator_SetLogits(GeneratorHandle generator, TensorHandle logits);
+    /// <summary>A copy. The name must be one of the graph's outputs: others are not checked.</summary>
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial nint OgaGenerator_GetOutput(GeneratorHandle generator, string name, out TensorHandle output);
 
     /// <summary>Reads and writes <paramref name="data"/> itself, which must stay where it is as long as the tensor is used.</summary>
     [LibraryImport(Library)]
@@ -68,12 +69,6 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     public static partial void OgaDestroyTensor(nint tensor);
-
-    [LibraryImport(Library)]
-    public static partial nint OgaTensorGetShapeRank(TensorHandle tensor, out nuint rank);
-
-    [LibraryImport(Library)]
-    public static partial nint OgaTensorGetShape(TensorHandle tensor, Span<long> shape, nuint rank);
 
     /// <summary>The data belongs to the tensor.</summary>
     [LibraryImport(Library)]
