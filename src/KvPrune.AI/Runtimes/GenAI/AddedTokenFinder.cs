@@ -38,20 +38,35 @@ internal sealed class AddedTokenFinder
         }
     }
 
-    /// <summary>Whether a text ends with the beginning of a token, or begins with the end of one, but not a whole one.</summary>
-    public bool HasPartAtEnd(ReadOnlySpan<char> text, bool atStart)
+    /// <summary>Whether a text begins with a part of a token that what stands before it could complete.</summary>
+    public bool BeginsWithPart(ReadOnlySpan<char> text)
     {
         foreach (TokenInventory.AddedToken token in _tokens)
         {
-            for (int length = Math.Min(token.Text.Length - 1, text.Length); length > 0; length--)
+            for (int start = 1; start < token.Text.Length; start++)
             {
-                if (atStart ? text.StartsWith(token.Text.AsSpan(token.Text.Length - length), StringComparison.Ordinal)
-                    : text.EndsWith(token.Text.AsSpan(0, length), StringComparison.Ordinal))
-                    return true;
+                if (SharesBeginning(text, token.Text.AsSpan(start))) return true;
             }
         }
         return false;
     }
+
+    /// <summary>Whether a text ends with a part of a token that what stands after it could complete.</summary>
+    public bool EndsWithPart(ReadOnlySpan<char> text)
+    {
+        foreach (TokenInventory.AddedToken token in _tokens)
+        {
+            for (int end = 1; end < token.Text.Length; end++)
+            {
+                if (text.EndsWith(token.Text.AsSpan(0, end), StringComparison.Ordinal)) return true;
+            }
+        }
+        return false;
+    }
+
+    /// <summary>Either one goes on where the other ends: a text may be the middle of a token.</summary>
+    private static bool SharesBeginning(ReadOnlySpan<char> text, ReadOnlySpan<char> token) =>
+        text.Length < token.Length ? token.StartsWith(text, StringComparison.Ordinal) : text.StartsWith(token, StringComparison.Ordinal);
 
     private int Next(string text, int from, int to)
     {

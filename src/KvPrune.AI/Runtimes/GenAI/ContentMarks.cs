@@ -38,8 +38,9 @@ internal sealed class ContentMarks(AddedTokenFinder finder)
         int end = content.AsSpan().TrimEnd().Length;
         if (start < end)
         {
-            if (finder.HasPartAtEnd(content.AsSpan(start, end - start), atStart: true)) places.Add(EndOfRune(content, start));
-            if (finder.HasPartAtEnd(content.AsSpan(start, end - start), atStart: false)) places.Add(end);
+            ReadOnlySpan<char> text = content.AsSpan(start, end - start);
+            if (finder.BeginsWithPart(text)) places.Add(EndOfRune(content, start));
+            if (finder.EndsWithPart(text)) places.Add(end);
         }
         if (places.Count == 0) return content;
         var marked = new StringBuilder(content.Length + places.Count);
