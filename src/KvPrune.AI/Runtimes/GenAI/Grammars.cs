@@ -25,7 +25,8 @@ internal sealed class Grammars(GenAIModelFolder folder) : IDisposable
         ModelHandle model = _model ??= Load();
         try
         {
-            return new GrammarSampler(CreateGenerator(model, guidance.Kind, guidance.Grammar), sampler, folder);
+            string grammar = guidance.Kind == Guidance.JsonSchemaKind ? JsonSchemaSeparators.Fix(guidance.Grammar) : guidance.Grammar;
+            return new GrammarSampler(CreateGenerator(model, guidance.Kind, grammar), sampler, folder);
         }
         catch (GenAIException error)
         {
