@@ -73,7 +73,7 @@ internal sealed record ChatRequestSettings(
         {
             if (guidance is not null)
                 throw new NotSupportedException("Both ResponseFormat and WithGuidance ask for a grammar; an answer follows one only.");
-            guidance = JsonGuidance.Create(format);
+            guidance = Guidance.JsonSchema(format.Schema?.GetRawText() ?? """{"type":"object"}""");
             asker = "ResponseFormat";
         }
         if (guidance is null) return null;
