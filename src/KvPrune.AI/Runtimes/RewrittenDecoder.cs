@@ -17,8 +17,7 @@ internal sealed record RewrittenDecoder(KvCacheManager Manager, byte[] Model, De
         KvModelShape shape = rewriter.Shape(folder.ContextLength);
         folder.RequireShape(shape);
         var inputs = new DecoderInputs(folder, rewriter.InputNames);
-        if (!rewriter.OutputNames.Contains(folder.LogitsName))
-            throw new ModelFolderException(folder.ModelPath, folder.LogitsName, "the graph has no output of this name.");
+        folder.RequireLogitsOutput(rewriter.OutputNames);
         var manager = new KvCacheManager(shape, kvByteLimit);
         try
         {
