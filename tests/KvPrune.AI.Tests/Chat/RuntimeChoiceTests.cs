@@ -17,7 +17,7 @@ public sealed class RuntimeChoiceTests(GenAIClient genai)
     public void Auto_is_ONNX_Runtime_for_a_folder_that_we_can_read()
     {
         var log = new Messages();
-        using var client = new KvPrunedChatClient(Options(BundledModel.Folder, DecoderRuntimeKind.Auto, NativeGenAI.Folder), log);
+        using var client = new KvPrunedChatClient(Options(BundledModel.Folder, DecoderRuntimeKind.Auto, library: null), log);
         Assert.Contains(log.All, message => message.Contains("runtime OnnxRuntime") && message.Contains("no grammars"));
         foreach (ChatOptions options in new[] { new ChatOptions { ResponseFormat = ChatResponseFormat.Json }, new ChatOptions().WithGuidance(Guidance.Regex("a")) })
         {
@@ -80,7 +80,7 @@ public sealed class RuntimeChoiceTests(GenAIClient genai)
     // GenAI reads any vocabulary with merges, whatever its model calls itself.
     private static AlteredFolder UnknownTokenizer() => new AlteredFolder().Change("tokenizer.json", root => root["model"]!["type"] = "PairMerging");
 
-    private static KvPruneOptions Options(string folder, DecoderRuntimeKind runtime, string library) =>
+    private static KvPruneOptions Options(string folder, DecoderRuntimeKind runtime, string? library) =>
         new() { ModelPath = folder, Runtime = runtime, GenAILibraryFolder = library, Threads = 1 };
 
     private sealed class Messages : ILoggerFactory, ILogger

@@ -17,6 +17,8 @@ internal sealed class GenAITextModel : IDisposable
         try
         {
             NativeMethods.OgaCreateTokenizer(model, out _handle).ThrowOnFailure();
+            // The template writes them itself.
+            NativeMethods.OgaUpdateTokenizerOptions(_handle, ["add_special_tokens"], ["false"], 1).ThrowOnFailure();
         }
         catch (GenAIException error)
         {
