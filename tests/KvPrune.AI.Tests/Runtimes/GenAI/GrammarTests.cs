@@ -51,6 +51,22 @@ public sealed class GrammarTests : IDisposable
         Assert.Matches("^(yes|no)+!$", Answer(Guidance.Lark("start: answer answer? \"!\"\nanswer: \"yes\" | \"no\""), seed: 4));
 
     [Fact]
+    public void One_grammar_serves_answers_one_after_the_other()
+    {
+        // More grammars than are kept; each answer begins its grammar anew, also after one that was broken off.
+        for (int round = 0; round < 2; round++)
+        {
+            for (int digits = 1; digits <= 6; digits++)
+            {
+                Guidance guidance = Guidance.Regex($"[0-9]{{{digits}}}[a-z]");
+                using (IDecoderSequence broken = _decoder.CreateSequence(PruningPolicy.Exact))
+                    broken.Guide(guidance, SamplingOptions.Greedy).Sample(_decoder.Read(broken, Prompt));
+                Assert.Matches($"^[0-9]{{{digits}}}[a-z]$", Answer(guidance, seed: round));
+            }
+        }
+    }
+
+    [Fact]
     public void Within_the_grammar_the_likeliest_token_is_drawn()
     {
         // All that the model would say is allowed, so the grammar changes nothing.
