@@ -39,6 +39,27 @@ public sealed class GuidanceTests(GenAIClient genai)
     }
 
     [Fact]
+    public async Task An_answer_can_be_asked_for_as_a_type()
+    {
+        ChatResponse<Ticket> answer = await Client.GetResponseAsync<Ticket>(
+            Document.Ask(Document.Facts[0]), new ChatOptions { Temperature = 1, Seed = 8, MaxOutputTokens = 200 });
+        Assert.True(Enum.IsDefined(answer.Result.State));
+        Assert.Matches("""^\{"isUrgent": (true|false), "state": "(Open|Closed)"\}$""", answer.Text); // no property is made up
+    }
+
+    [Fact]
+    public async Task Parts_of_a_schema_are_merged()
+    {
+        JsonElement schema = JsonElement.Parse("""
+            {"allOf":[{"type":"object","properties":{"a":{"const":1}},"required":["a"]},
+                      {"type":"object","properties":{"b":{"const":2}},"required":["b"],"additionalProperties":true}]}
+            """);
+        ChatResponse answer = await Client.GetResponseAsync(
+            Document.Ask(Document.Facts[0]), new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(schema), MaxOutputTokens = 20 });
+        Assert.StartsWith("""{"a": 1, "b": 2""", answer.Text);
+    }
+
+    [Fact]
     public async Task Json_without_a_schema_is_an_object()
     {
         for (int seed = 0; seed < 4; seed++)
@@ -156,6 +177,14 @@ public sealed class GuidanceTests(GenAIClient genai)
         var error = Assert.Throws<NotSupportedException>(() => { _ = Client.GetStreamingResponseAsync(Document.Ask(Document.Facts[0]), options); });
         Assert.Contains(culprit, error.Message, StringComparison.Ordinal);
     }
+
+    internal enum TicketState
+    {
+        Open,
+        Closed,
+    }
+
+    internal sealed record Ticket(bool IsUrgent, TicketState State);
 
     private static bool Fits(string name, JsonElement json) => name switch
     {
