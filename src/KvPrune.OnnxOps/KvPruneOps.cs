@@ -26,6 +26,7 @@ public static class KvPruneOps
     public static void Register(SessionOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        OperatorDomain.EnsureEntered();
         options.RegisterCustomOpLibrary(NativeLibraryFile.FullPath);
     }
 

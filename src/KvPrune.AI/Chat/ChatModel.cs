@@ -15,7 +15,7 @@ namespace KvPrune.AI.Chat;
 internal sealed class ChatModel : IDisposable
 {
     private ChatModel(
-        InferenceEngine engine, HfTokenizer tokenizer, ChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
+        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
     {
         Engine = engine;
         Tokenizer = tokenizer;
@@ -27,7 +27,7 @@ internal sealed class ChatModel : IDisposable
 
     public InferenceEngine Engine { get; }
 
-    public HfTokenizer Tokenizer { get; }
+    public IPromptTokenizer Tokenizer { get; }
 
     public PromptBuilder Prompts { get; }
 

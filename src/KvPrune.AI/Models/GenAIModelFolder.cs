@@ -130,7 +130,7 @@ public sealed record GenAIModelFolder
     {
         (string Name, float Neutral)[] entries =
         [
-            ("repetition_penalty", 1), ("no_repeat_ngram_size", 0), ("min_length", 0), ("num_beams", 1),
+            ("no_repeat_ngram_size", 0), ("min_length", 0), ("num_beams", 1),
             ("num_return_sequences", 1), ("diversity_penalty", 0),
         ];
         return
@@ -144,13 +144,18 @@ public sealed record GenAIModelFolder
 
     private static SamplingOptions ReadSampling(ConfigEntry? search)
     {
-        if (search?.OptionalFlag("do_sample") is not true) return SamplingOptions.Greedy;
-        var sampling = new SamplingOptions
+        var sampling = SamplingOptions.Greedy with { RepetitionPenalty = search?.OptionalNumber("repetition_penalty") };
+        if (search?.OptionalFlag("do_sample") is true)
         {
-            Temperature = search?.OptionalNumber("temperature"),
-            TopK = search?.OptionalPositiveInteger("top_k"),
-            TopP = search?.OptionalNumber("top_p"),
-        };
+            // GenAI takes 50 for a missing top_k, and 0 for no limit; its top_p means nothing at 0.
+            int? topK = search?.OptionalNumber("top_k") is 0 ? null : search?.OptionalPositiveInteger("top_k") ?? 50;
+            sampling = sampling with
+            {
+                Temperature = search?.OptionalNumber("temperature"),
+                TopK = topK,
+                TopP = search?.OptionalNumber("top_p") is { } topP and not 0 ? topP : null,
+            };
+        }
         try
         {
             sampling.Validate();

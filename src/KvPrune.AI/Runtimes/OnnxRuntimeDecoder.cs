@@ -31,6 +31,8 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 
     public int VocabularySize { get; }
 
+    public int MaxDecodeBatch => int.MaxValue;
+
     /// <summary>Rewrites and loads a model.</summary>
     /// <param name="folder">The model.</param>
     /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>

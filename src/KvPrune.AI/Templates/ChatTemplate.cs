@@ -12,7 +12,7 @@ namespace KvPrune.AI.Templates;
 /// are messages, tools, add_generation_prompt, the special tokens of tokenizer_config.json such as bos_token, and
 /// documents, which is none. Safe for concurrent use.
 /// </remarks>
-public sealed class ChatTemplate
+public sealed class ChatTemplate : IChatTemplate
 {
     private readonly ParsedTemplate _template;
     private readonly IReadOnlyDictionary<string, string> _specialTokens;
