@@ -20,6 +20,7 @@ internal sealed class ChatModel : IDisposable
         Engine = engine;
         Tokenizer = tokenizer;
         Prompts = new PromptBuilder(template, tokenizer);
+        Tools = template.Tools;
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
         Sampling = folder.Sampling;
@@ -30,6 +31,9 @@ internal sealed class ChatModel : IDisposable
     public IPromptTokenizer Tokenizer { get; }
 
     public PromptBuilder Prompts { get; }
+
+    /// <summary>What the chat template makes of tools.</summary>
+    public ToolConventions Tools { get; }
 
     public PruningPolicy Policy { get; }
 

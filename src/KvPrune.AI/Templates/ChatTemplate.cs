@@ -23,22 +23,13 @@ public sealed class ChatTemplate : IChatTemplate
         _template = StatementParser.Parse(source);
         _specialTokens = specialTokens;
         _clock = clock;
-        ToolCallFormat = ToolCallFormat.Find(source.Text);
-        ToolPlacement = _template.Names.Overlaps(["tools", "xml_tools"]) ? ToolPlacement.Variable
-            : _template.Attributes.Contains("tools") ? ToolPlacement.SystemMessage
-            : ToolPlacement.None;
+        Tools = ToolConventions.Of(_template);
     }
 
-    /// <summary>The file that holds the template.</summary>
-    internal string File => _template.Source.File;
+    /// <inheritdoc cref="IChatTemplate.Tools"/>
+    internal ToolConventions Tools { get; }
 
-    internal ToolPlacement ToolPlacement { get; }
-
-    /// <summary>How the model writes calls; null if the template does not tell.</summary>
-    internal ToolCallFormat? ToolCallFormat { get; }
-
-    /// <summary>Whether calls that were made come back as <c>message.tool_calls</c>.</summary>
-    internal bool ReadsToolCalls => _template.Source.Text.Contains("tool_calls", StringComparison.Ordinal);
+    ToolConventions IChatTemplate.Tools => Tools;
 
     /// <summary>
     /// Reads chat_template.jinja of the folder, else the entry "chat_template" of its tokenizer_config.json: a
@@ -74,7 +65,7 @@ public sealed class ChatTemplate : IChatTemplate
         IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt, IReadOnlyList<JsonElement>? tools = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        Dictionary<string, object?> variables = TemplateVariables.Create(this, messages, tools, out RenderBudget budget);
+        Dictionary<string, object?> variables = TemplateVariables.Create(Tools, messages, tools, out RenderBudget budget);
         variables["add_generation_prompt"] = addGenerationPrompt;
         foreach ((string name, string token) in _specialTokens)
             variables[name] = TaintedText.Trusted(token);

@@ -7,27 +7,20 @@ namespace KvPrune.AI.Templates;
 /// <summary>Turns messages and tools into the values that templates read.</summary>
 internal sealed class TemplateVariables
 {
-    private readonly ToolPlacement _placement;
-    private readonly ToolCallFormat? _format;
-    private readonly bool _readsToolCalls;
+    private readonly ToolConventions _conventions;
     private long _length;
 
-    private TemplateVariables(ToolPlacement placement, ToolCallFormat? format, bool readsToolCalls)
-    {
-        _placement = placement;
-        _format = format;
-        _readsToolCalls = readsToolCalls;
-    }
+    private TemplateVariables(ToolConventions conventions) => _conventions = conventions;
 
-    /// <param name="template">The template, as far as it decides on the form of tools and calls.</param>
+    /// <param name="conventions">What the template makes of tools.</param>
     /// <param name="messages">The conversation.</param>
     /// <param name="tools">The functions; none are offered where null.</param>
     /// <param name="budget">A budget that fits the length of what was given.</param>
     /// <exception cref="ArgumentException">A message is null, or its role or content is.</exception>
     public static Dictionary<string, object?> Create(
-        ChatTemplate template, IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, out RenderBudget budget)
+        ToolConventions conventions, IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, out RenderBudget budget)
     {
-        var reader = new TemplateVariables(template.ToolPlacement, template.ToolCallFormat, template.ReadsToolCalls);
+        var reader = new TemplateVariables(conventions);
         List<object?> turns = [];
         foreach (TemplateMessage message in messages)
         {
@@ -37,7 +30,7 @@ internal sealed class TemplateVariables
         }
 
         List<object?>? functions = tools is { Count: > 0 } ? [.. tools.Select(reader.FromJson)] : null;
-        if (functions is not null && template.ToolPlacement == ToolPlacement.SystemMessage)
+        if (functions is not null && conventions.Placement == ToolPlacement.SystemMessage)
             reader.AddToSystemMessage(turns, functions);
         budget = new RenderBudget(reader._length);
         var variables = new Dictionary<string, object?> { ["messages"] = turns, ["tools"] = functions, ["documents"] = null };
@@ -49,14 +42,13 @@ internal sealed class TemplateVariables
 
     private Dictionary<string, object?> Message(TemplateMessage message)
     {
-        bool isInline = !_readsToolCalls && _placement == ToolPlacement.SystemMessage;
-        string role = isInline && message.Role == "tool" ? "tool_response" : message.Role;
+        string role = _conventions.WritesCallsAsText && message.Role == "tool" ? "tool_response" : message.Role;
         var values = new Dictionary<string, object?>
         {
             ["role"] = TaintedText.Trusted(role),
             ["content"] = Untrusted(message.Content),
         };
-        if (message.ToolCalls.Count > 0 && isInline)
+        if (message.ToolCalls.Count > 0 && _conventions.WritesCallsAsText)
             values["content"] = WithCalls(message);
         else if (message.ToolCalls.Count > 0)
             values["tool_calls"] = message.ToolCalls.Select(ToolCall).ToList();
@@ -90,8 +82,8 @@ internal sealed class TemplateVariables
             }),
         ];
         var budget = new RenderBudget(_length);
-        return new TaintedTextBuilder(budget).Append(Untrusted(message.Content)).Append(_format?.Opening)
-            .Append(JsonOutput.Write(calls, budget)).Append(_format?.Closing).Build();
+        return new TaintedTextBuilder(budget).Append(Untrusted(message.Content)).Append(_conventions.CallFormat?.Opening)
+            .Append(JsonOutput.Write(calls, budget)).Append(_conventions.CallFormat?.Closing).Build();
     }
 
     private void AddToSystemMessage(List<object?> turns, List<object?> functions)

@@ -29,7 +29,7 @@ public class PromptBuilderTests
     public void Segments_end_where_earlier_prompts_end(string template, int segments)
     {
         ChatTemplate chat = ChatTemplate.Parse(template, "test", new Dictionary<string, string>());
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(Conversation, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(Conversation, null, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(Conversation, true)), prompt.Tokens);
         Assert.Equal(segments, prompt.SegmentEnds.Length);
         Assert.Equal(prompt.Tokens.Length, prompt.SegmentEnds[^1]);
@@ -44,5 +44,5 @@ public class PromptBuilderTests
     [Fact]
     public void Building_can_be_cancelled() => Assert.Throws<OperationCanceledException>(() =>
         new PromptBuilder(ChatTemplate.Parse("x", "test", new Dictionary<string, string>()), Tokenizer)
-            .Build(Conversation, new CancellationToken(canceled: true)));
+            .Build(Conversation, null, new CancellationToken(canceled: true)));
 }
