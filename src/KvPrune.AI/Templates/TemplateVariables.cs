@@ -130,7 +130,7 @@ internal sealed class TemplateVariables
     private static object FromNumber(string number) =>
         long.TryParse(number, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long whole)
             ? whole
-            : double.Parse(number, NumberStyles.Float, CultureInfo.InvariantCulture);
+            : (object)double.Parse(number, NumberStyles.Float, CultureInfo.InvariantCulture);
 
     private TaintedText Untrusted(string text)
     {

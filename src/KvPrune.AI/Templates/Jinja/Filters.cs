@@ -40,7 +40,7 @@ internal static class Filters
         Callable.Create("int(default?)", ToInteger),
         Callable.Create("float(default?)", ToReal),
         Callable.Create("abs()", (value, _, _) => value is double real ? Math.Abs(real)
-            : Values.AsNumber(value) is long number and not long.MinValue ? Math.Abs(number)
+            : Values.AsNumber(value) is long number and not long.MinValue ? (object)Math.Abs(number)
             : throw new TemplateFaultException($"{Values.Describe(value)} has no absolute value.")),
     }.ToDictionary(filter => filter.Name);
 
