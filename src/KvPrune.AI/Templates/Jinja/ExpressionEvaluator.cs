@@ -73,7 +73,9 @@ internal sealed class ExpressionEvaluator(
     {
         var results = new List<object?>();
         var inner = new Scope(scope);
-        foreach (object? item in Access.Items(Evaluate(each.Value, scope), budget))
+        object? value = Evaluate(each.Value, scope);
+        // Jinja does not ask what a value is that counts as false.
+        foreach (object? item in Values.IsTrue(value) ? Access.Items(value, budget) : [])
         {
             inner.Set(ForEach.ItemName, item);
             object? result = Evaluate(each.Result, inner);

@@ -173,21 +173,22 @@ internal sealed class StatementEvaluator
     private Flow RunFor(For loop, Scope scope, TaintedTextBuilder output)
     {
         IReadOnlyList<object?> items = Filter(loop, Access.Items(_expressions.Evaluate(loop.Items, scope), _budget), scope);
-        if (items.Count == 0)
-            return Run(loop.Otherwise, new Scope(scope), output);
-
         var state = new LoopState(items);
+        bool isElse = true;
         for (int i = 0; i < items.Count; i++)
         {
             state.Index = i;
             var inner = new Scope(scope);
             inner.Set("loop", state);
             Assign(loop.Target, items[i], inner);
-            if (Run(loop.Body, inner, output) == Flow.Break)
+            Flow flow = Run(loop.Body, inner, output);
+            if (flow == Flow.Break)
                 break;
+            // As in Jinja, what "else" asks is whether any pass came to its end.
+            isElse &= flow != Flow.Next;
         }
 
-        return Flow.Next;
+        return isElse ? Run(loop.Otherwise, new Scope(scope), output) : Flow.Next;
     }
 
     private IReadOnlyList<object?> Filter(For loop, IReadOnlyList<object?> items, Scope scope)
