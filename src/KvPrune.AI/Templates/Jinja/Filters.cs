@@ -152,6 +152,8 @@ internal static class Filters
                 if (double.TryParse(digits, NumberStyles.Float, CultureInfo.InvariantCulture, out double parsed) && Math.Abs(parsed) < long.MaxValue)
                     return (long)parsed;
                 break;
+            case Undefined undefined:
+                throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it is no number.");
         }
 
         return arguments.IsGiven(0) ? arguments[0] : 0L;
@@ -161,6 +163,8 @@ internal static class Filters
     {
         if (Values.AsReal(value) is double real)
             return real;
+        if (value is Undefined undefined)
+            throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it is no number.");
         if (value is TaintedText text
             && double.TryParse(Trimmed(text, budget), NumberStyles.Float, CultureInfo.InvariantCulture, out double parsed))
         {

@@ -33,7 +33,12 @@ internal static class Methods
         OnText("join(iterable)", (text, arguments, budget) => Join(text, arguments[0], budget)),
         OnText("find(sub)", (text, arguments, budget) => Position(text, arguments, budget, fromEnd: false)),
         OnText("rfind(sub)", (text, arguments, budget) => Position(text, arguments, budget, fromEnd: true)),
-        OnText("count(sub)", (text, arguments, budget) => Count(text, arguments.RequiredText(0).Value, budget)),
+        Callable.Create("count(value)", (value, arguments, budget) => value switch
+        {
+            TaintedText text => Count(text, arguments.RequiredText(0).Value, budget),
+            IReadOnlyList<object?> list => (long)list.Count(item => Values.AreEqual(item, arguments[0], budget)),
+            _ => throw NoSuchMethod(value, "count"),
+        }),
     }.ToDictionary(method => method.Name);
 
     private static readonly Dictionary<string, Callable> OfMappings = new Callable[]
