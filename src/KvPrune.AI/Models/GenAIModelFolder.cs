@@ -9,10 +9,15 @@ public sealed record GenAIModelFolder
 {
     internal const string ConfigFile = "genai_config.json";
 
+    internal const string TokenizerFile = "tokenizer.json";
+
     private GenAIModelFolder() { }
 
     /// <summary>Full path of the folder.</summary>
     public required string Path { get; init; }
+
+    /// <summary>The architecture, as the entry model.type names it; empty if it does not.</summary>
+    public required string ModelType { get; init; }
 
     /// <summary>Full path of the decoder's ONNX file.</summary>
     public required string ModelPath { get; init; }
@@ -53,7 +58,7 @@ public sealed record GenAIModelFolder
     internal string LogitsName { get; private init; } = "";
 
     /// <summary>Full path of the folder's tokenizer.json.</summary>
-    internal string TokenizerPath => System.IO.Path.Combine(Path, "tokenizer.json");
+    internal string TokenizerPath => System.IO.Path.Combine(Path, TokenizerFile);
 
     private string ConfigPath => System.IO.Path.Combine(Path, ConfigFile);
 
@@ -80,6 +85,7 @@ public sealed record GenAIModelFolder
         return new GenAIModelFolder
         {
             Path = folder,
+            ModelType = model.OptionalText("type") ?? "",
             ModelPath = modelPath,
             ContextLength = Math.Min(context, search?.OptionalPositiveInteger("max_length") ?? context),
             VocabularySize = vocabulary,
@@ -104,6 +110,13 @@ public sealed record GenAIModelFolder
         Require("num_attention_heads", QueryHeads, shape.QueryHeads, "query heads");
         Require("num_key_value_heads", KvHeads, shape.KvHeads, "KV heads");
         Require("head_size", HeadSize, shape.HeadSize, "channels in a head");
+    }
+
+    /// <summary>Compares the configuration with the graph's outputs.</summary>
+    internal void RequireLogitsOutput(IReadOnlyList<string> outputs)
+    {
+        if (!outputs.Contains(LogitsName))
+            throw new ModelFolderException(ModelPath, LogitsName, "the graph has no output of this name.");
     }
 
     /// <summary>Compares the configuration with the graph's logits; −1 when the graph leaves their number open.</summary>

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.AI.Sampling;
+using KvPrune.OnnxOps;
 using KvPrune.OnnxOps.Onnx;
 
 namespace KvPrune.AI.Tests.Models;
@@ -196,7 +197,7 @@ public sealed class GenAIModelFolderTests : IDisposable
     public void Missing_weights_are_reported_with_the_model()
     {
         File.Delete(Path.Combine(_folder, "model.onnx.data"));
-        var error = Assert.Throws<ModelFolderException>(LoadDecoder);
+        var error = Assert.Throws<ModelRewriteException>(LoadDecoder);
         Assert.Contains("model.onnx", error.Message, StringComparison.Ordinal);
         Assert.Contains("model.onnx.data", error.Message, StringComparison.Ordinal);
     }
