@@ -8,7 +8,7 @@ namespace KvPrune.AI.Chat;
 /// <summary>Takes text, calls and results out of chat messages and refuses what a text model cannot read.</summary>
 internal static class ChatMessageReader
 {
-    private const string ToolRole = "tool";
+    private static readonly JsonSerializerOptions Json = new(AIJsonUtilities.DefaultOptions) { WriteIndented = false };
 
     /// <exception cref="ArgumentException">There is no message, or one of them or of their contents is null.</exception>
     /// <exception cref="NotSupportedException">A role or a content cannot be used; the message names it.</exception>
@@ -63,7 +63,7 @@ internal static class ChatMessageReader
         {
             if (content is not FunctionResultContent result) throw Refuse(message, content);
             Require(conventions, result);
-            yield return new TemplateMessage(ToolRole, Text(result.Result))
+            yield return new TemplateMessage(ChatRole.Tool.Value, Text(result.Result))
             {
                 ToolCallId = result.CallId,
                 ToolName = functions.GetValueOrDefault(result.CallId),
@@ -85,7 +85,7 @@ internal static class ChatMessageReader
     }
 
     private static JsonElement Arguments(FunctionCallContent call) =>
-        JsonSerializer.SerializeToElement(call.Arguments ?? new Dictionary<string, object?>(), AIJsonUtilities.DefaultOptions);
+        JsonSerializer.SerializeToElement(call.Arguments ?? new Dictionary<string, object?>(), Json);
 
     private static string Text(object? result) => result switch
     {
@@ -94,7 +94,7 @@ internal static class ChatMessageReader
         TextContent content => content.Text,
         IEnumerable<AIContent> contents => string.Concat(contents.Select(Text)),
         AIContent content => throw new NotSupportedException($"A tool's result is {content.GetType().Name}; this model reads text only."),
-        _ => JsonSerializer.Serialize(result, AIJsonUtilities.DefaultOptions),
+        _ => JsonSerializer.Serialize(result, Json),
     };
 
     private static Exception Refuse(ChatMessage message, AIContent? content) => content is null

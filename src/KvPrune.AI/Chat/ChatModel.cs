@@ -15,8 +15,13 @@ namespace KvPrune.AI.Chat;
 /// <summary>A loaded model folder: engine, tokenizer and chat template, with the defaults of its requests.</summary>
 internal sealed class ChatModel : IDisposable
 {
-    private ChatModel(
-        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
+    /// <param name="engine">The engine; disposed with the model.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="template">Its chat template.</param>
+    /// <param name="sampling">What requests leave unset.</param>
+    /// <param name="options">The policy and the longest answer.</param>
+    public ChatModel(
+        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, SamplingOptions sampling, KvPruneOptions options)
     {
         Engine = engine;
         Tokenizer = tokenizer;
@@ -24,7 +29,7 @@ internal sealed class ChatModel : IDisposable
         Tools = template.Tools;
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
-        Sampling = folder.Sampling;
+        Sampling = sampling;
     }
 
     public InferenceEngine Engine { get; }
@@ -65,7 +70,7 @@ internal sealed class ChatModel : IDisposable
             MaxCachedPrompts = options.MaxCachedPrompts,
         }, modelId, logger);
         Log.ModelLoaded(logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, KvPruneOps.Kernels);
-        return new ChatModel(engine, tokenizer, template, folder, options);
+        return new ChatModel(engine, tokenizer, template, folder.Sampling, options);
     }
 
     private static IDecoderRuntime LoadRuntime(GenAIModelFolder folder, KvPruneOptions options) =>

@@ -42,7 +42,7 @@ internal sealed class TemplateVariables
 
     private Dictionary<string, object?> Message(TemplateMessage message)
     {
-        string role = _conventions.WritesCallsAsText && message.Role == "tool" ? "tool_response" : message.Role;
+        string role = message.Role == "tool" ? _conventions.ToolRole : message.Role;
         var values = new Dictionary<string, object?>
         {
             ["role"] = TaintedText.Trusted(role),
@@ -73,6 +73,7 @@ internal sealed class TemplateVariables
     // Such a template writes an answer as it is: calls have to be part of its text, in the model's own marks.
     private TaintedText WithCalls(TemplateMessage message)
     {
+        ToolCallFormat format = _conventions.CallFormat!;
         List<object?> calls =
         [
             .. message.ToolCalls.Select(call => new Dictionary<string, object?>
@@ -82,8 +83,18 @@ internal sealed class TemplateVariables
             }),
         ];
         var budget = new RenderBudget(_length);
-        return new TaintedTextBuilder(budget).Append(Untrusted(message.Content)).Append(_conventions.CallFormat?.Opening)
-            .Append(JsonOutput.Write(calls, budget)).Append(_conventions.CallFormat?.Closing).Build();
+        var text = new TaintedTextBuilder(budget).Append(Untrusted(message.Content));
+        if (format.IsList)
+            return text.Append(format.Opening).Append(JsonOutput.Write(calls, budget)).Append(format.Closing).Build();
+        bool isFirst = message.Content.Length == 0;
+        foreach (object? call in calls)
+        {
+            text.Append(isFirst ? "" : "\n").Append(format.Opening + "\n").Append(JsonOutput.Write(call, budget))
+                .Append("\n" + format.Closing);
+            isFirst = false;
+        }
+
+        return text.Build();
     }
 
     private void AddToSystemMessage(List<object?> turns, List<object?> functions)

@@ -14,9 +14,13 @@ internal sealed record ToolConventions(
     public bool TakesCalls => ReadsToolCalls || WritesCallsAsText;
 
     /// <summary>
-    /// Whether calls have to be part of an answer's text, because the template writes answers as they are (Phi-4-mini).
+    /// Whether calls have to be part of an answer's text, because the template writes answers as they are (Phi-4-mini,
+    /// SmolLM3).
     /// </summary>
-    public bool WritesCallsAsText => !ReadsToolCalls && Placement == ToolPlacement.SystemMessage && CallFormat is not null;
+    public bool WritesCallsAsText => !ReadsToolCalls && Placement != ToolPlacement.None && CallFormat?.Closing is not null;
+
+    /// <summary>The role of results. A template that only puts roles between marks is told the mark there is.</summary>
+    public string ToolRole => WritesCallsAsText && Placement == ToolPlacement.SystemMessage ? "tool_response" : "tool";
 
     public static ToolConventions Of(ParsedTemplate template) => new(
         template.Source.File,

@@ -134,17 +134,33 @@ class Generator:
         return {"messages": messages, "tools": self.tools() if offered else None, "prompt": self.chance(0.8)}
 
 
-def as_phi_takes_it(messages, tools):
-    """Phi-4-mini's template has no variable for tools, and writes answers as they are."""
+def with_calls_as_text(messages, write):
+    """For templates that write answers as they are."""
     turns = []
     for message in messages:
         turn = dict(message)
-        if turn["role"] == "tool":
-            turn["role"] = "tool_response"
         if calls := turn.pop("tool_calls", None):
             functions = [{"name": call["function"]["name"], "arguments": call["function"]["arguments"]} for call in calls]
-            turn["content"] += f"<|tool_call|>{json.dumps(functions, ensure_ascii=False)}<|/tool_call|>"
+            turn["content"] = write(turn["content"], functions)
         turns.append(turn)
+    return turns
+
+
+def in_tags(content, functions):
+    calls = [f"<tool_call>\n{json.dumps(function, ensure_ascii=False)}\n</tool_call>" for function in functions]
+    return "\n".join(([content] if content else []) + calls)
+
+
+def in_a_list(content, functions):
+    return f"{content}<|tool_call|>{json.dumps(functions, ensure_ascii=False)}<|/tool_call|>"
+
+
+def as_phi_takes_it(messages, tools):
+    """Phi-4-mini's template has no variable for tools, and no role but what is the name of a mark."""
+    turns = with_calls_as_text(messages, in_a_list)
+    for turn in turns:
+        if turn["role"] == "tool":
+            turn["role"] = "tool_response"
     if tools:
         if not turns or turns[0]["role"] != "system":
             turns.insert(0, {"role": "system", "content": ""})
@@ -156,6 +172,8 @@ def render(family, template, conversation):
     messages, tools = conversation["messages"], conversation["tools"]
     if family == "phi-4-mini":
         messages, tools = as_phi_takes_it(messages, tools), None
+    if family == "smollm3":
+        messages = with_calls_as_text(messages, in_tags)
     try:
         return "ok\n" + template.render(
             messages=messages, tools=tools, documents=None, add_generation_prompt=conversation["prompt"], **TOKENS)
