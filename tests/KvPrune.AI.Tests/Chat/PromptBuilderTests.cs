@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tests.Tokenization;
@@ -39,6 +40,25 @@ public class PromptBuilderTests
             int[] ids = Tokenizer.Encode(chat.Render(Conversation[..earlier[i]], true));
             Assert.Equal(ids, prompt.Tokens[..prompt.SegmentEnds[i]]);
         }
+    }
+
+    [Fact]
+    public void Tools_calls_and_results_are_part_of_earlier_prompts()
+    {
+        ChatTemplate chat = ChatTemplate.Parse(ScriptedModel.Family("qwen2.5"), "test", new Dictionary<string, string>());
+        JsonElement[] tools = [JsonDocument.Parse("""{"type": "function", "function": {"name": "f", "parameters": {}}}""").RootElement];
+        TemplateMessage[] conversation =
+        [
+            new("user", "A question?"),
+            new("assistant", "") { ToolCalls = [new("abcdefghi", "f", JsonDocument.Parse("{}").RootElement)] },
+            new("tool", "1") { ToolCallId = "abcdefghi" }, new("tool", "2") { ToolCallId = "abcdefghi" },
+            new("assistant", "An answer."), new("user", "Another?"),
+        ];
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(conversation, tools, CancellationToken.None);
+        Assert.Equal(Tokenizer.Encode(chat.Render(conversation, true, tools)), prompt.Tokens);
+        Assert.Equal(
+            [Tokenizer.Encode(chat.Render(conversation[..1], true, tools)).Length, Tokenizer.Encode(chat.Render(conversation[..4], true, tools)).Length, prompt.Tokens.Length],
+            prompt.SegmentEnds);
     }
 
     [Fact]

@@ -123,7 +123,7 @@ public sealed class HostileTemplateTests
     [InlineData("{% set x = range(100000) | list %}{% for a in x %}{{ x | unique | list | length }}{% endfor %}", "too long")]
     [InlineData("{% set x = range(100000) | list %}{% for a in x %}{% set y = x | sort(reverse=true) %}{% endfor %}", "too long")]
     [InlineData("{% set x = range(100000) | list %}{% for a in x %}{% set y = x | select('in', x) | list %}{% endfor %}", "too long")]
-    [InlineData("{% set x = range(100000) | list %}{% for a in x %}{% set y = [x | map('abs'), x | map(attribute='a.b.c.d', default=1)] %}{% endfor %}", "too long")]
+    [InlineData("{% set x = range(100000) | list %}{% for a in x %}{% set y = [x | map('abs'), x | map(attribute='a', default=1)] %}{% endfor %}", "too long")]
     [InlineData("{% for a in range(100000) %}{% for b in range(100000) %}{% set c = strftime_now('%Y' * 1000) %}{% endfor %}{% endfor %}", "too long")]
     [InlineData("{{ ('a.' * 400000) ~ '' }}{{ messages | map(attribute='a.' * 400000) | list }}", "undefined|too long")]
     public void Macros_ranges_and_namespaces_do_not_lift_the_limits(string template, string problem)

@@ -128,7 +128,8 @@ internal static class Filters
         for (int i = 0; i < lines.Count; i++)
         {
             var line = (TaintedText)lines[i]!;
-            result.Append(i > 0 ? "\n" : "");
+            // Line ends may be written otherwise than they were, but belong to the text all the same.
+            result.Append(i > 0 ? "\n" : "", isUntrusted: text.UntrustedSpans.Count > 0);
             if (i == 0 ? first : blank || line.Length > 0)
                 result.Append(blanks);
             result.Append(line);

@@ -39,7 +39,7 @@ internal static class TemplateFunctions
     {
         Raise => throw new ChatTemplateRaisedException(
             source.File, call.Line, PythonText.ToText(positional[0], budget).Value),
-        Now => FormatNow(positional[0], clock),
+        Now => FormatNow(positional[0], clock, budget),
         "range" => Range(positional, budget),
         "namespace" => new NamespaceValue(Map(positional, named, budget)),
         _ => Map(positional, named, budget),
@@ -58,10 +58,11 @@ internal static class TemplateFunctions
         }
     }
 
-    private static TaintedText FormatNow(object? format, TimeProvider clock)
+    private static TaintedText FormatNow(object? format, TimeProvider clock, RenderBudget budget)
     {
         if (format is not TaintedText text)
             throw new TemplateFaultException($"the format of strftime_now is text, not {Values.Describe(format)}.");
+        budget.Spend(4L * text.Length);
         string now = Strftime.Format(text.Value, clock.GetLocalNow());
         return text.UntrustedSpans.Count > 0 ? TaintedText.Untrusted(now) : TaintedText.Trusted(now);
     }
