@@ -59,6 +59,9 @@ public sealed class ChatTemplate : IChatTemplate
     /// The functions that the model may call, each as {"type": "function", "function": {"name", "description",
     /// "parameters"}}. Text in them is reported as untrusted.
     /// </param>
+    /// <exception cref="ArgumentException">
+    /// A message is null, or its role or content is; or a tool or a call holds text that is not valid Unicode.
+    /// </exception>
     /// <exception cref="ChatTemplateException">The template failed on these messages; names file and line.</exception>
     /// <exception cref="ChatTemplateRaisedException">The template refused these messages.</exception>
     public RenderedPrompt Render(

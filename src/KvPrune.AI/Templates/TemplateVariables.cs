@@ -16,7 +16,9 @@ internal sealed class TemplateVariables
     /// <param name="messages">The conversation.</param>
     /// <param name="tools">The functions; none are offered where null.</param>
     /// <param name="budget">A budget that fits the length of what was given.</param>
-    /// <exception cref="ArgumentException">A message is null, or its role or content is.</exception>
+    /// <exception cref="ArgumentException">
+    /// A message is null, or its role or content is; or JSON holds text that is not valid Unicode.
+    /// </exception>
     public static Dictionary<string, object?> Create(
         ToolConventions conventions, IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, out RenderBudget budget)
     {
@@ -113,6 +115,19 @@ internal sealed class TemplateVariables
 
     private object? FromJson(JsonElement element)
     {
+        try
+        {
+            return Value(element);
+        }
+        catch (InvalidOperationException exception)
+        {
+            // JsonElement reports escapes of unpaired surrogates this way, and only when the string is read.
+            throw new ArgumentException("A tool or the arguments of a call hold a string that is not valid Unicode.", exception);
+        }
+    }
+
+    private object? Value(JsonElement element)
+    {
         switch (element.ValueKind)
         {
             case JsonValueKind.String:
@@ -122,13 +137,13 @@ internal sealed class TemplateVariables
             case JsonValueKind.True or JsonValueKind.False:
                 return element.GetBoolean();
             case JsonValueKind.Array:
-                return element.EnumerateArray().Select(FromJson).ToList();
+                return element.EnumerateArray().Select(Value).ToList();
             case JsonValueKind.Object:
                 var map = new Dictionary<string, object?>();
                 foreach (JsonProperty property in element.EnumerateObject())
                 {
                     _length += property.Name.Length;
-                    map[property.Name] = FromJson(property.Value);
+                    map[property.Name] = Value(property.Value);
                 }
 
                 return map;

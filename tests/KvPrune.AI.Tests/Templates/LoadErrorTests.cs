@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Templates;
 
 namespace KvPrune.AI.Tests.Templates;
@@ -133,5 +134,8 @@ public sealed class LoadErrorTests
         Assert.Throws<ArgumentException>(() => template.Render([null!], false));
         Assert.Throws<ArgumentException>(() => template.Render([new TemplateMessage(null!, "x")], false));
         Assert.Throws<ArgumentException>(() => template.Render([new TemplateMessage("user", null!)], false));
+        JsonElement half = JsonDocument.Parse("""{"a": ["\ud800"]}""").RootElement;
+        Assert.Throws<ArgumentException>(() => template.Render([], false, [half]));
+        Assert.Throws<ArgumentException>(() => template.Render([new TemplateMessage("assistant", "") { ToolCalls = [new("1", "f", half)] }], false));
     }
 }

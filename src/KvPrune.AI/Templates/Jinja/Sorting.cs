@@ -89,17 +89,15 @@ internal static class Sorting
         }
     }
 
+    // Keys are compared like lists in Python: only the first pair that differs has to have an order.
     private static bool IsLess(object?[] left, object?[] right, RenderBudget budget)
     {
-        // Several keys are compared like a tuple: only the first pair that differs has to have an order.
-        int last = left.Length - 1;
-        for (int i = 0; i < last; i++)
+        for (int i = 0; i < left.Length; i++)
         {
             if (!Values.AreEqual(left[i], right[i], budget))
                 return Values.Compare("<", left[i], right[i], budget);
         }
 
-        return (last > 0 && Values.AreEqual(left[last], right[last], budget)) is false
-            && Values.Compare("<", left[last], right[last], budget);
+        return false;
     }
 }
