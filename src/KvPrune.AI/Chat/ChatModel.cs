@@ -14,14 +14,18 @@ internal sealed class ChatModel : IDisposable
 {
     private readonly LoadedModel _model;
 
-    private ChatModel(InferenceEngine engine, LoadedModel model, GenAIModelFolder folder, KvPruneOptions options)
+    /// <param name="engine">The engine over the model's decoder; disposed with this.</param>
+    /// <param name="model">Tokenizer and template; disposed with this.</param>
+    /// <param name="sampling">What requests leave unset.</param>
+    /// <param name="options">The policy and the longest answer.</param>
+    public ChatModel(InferenceEngine engine, LoadedModel model, SamplingOptions sampling, KvPruneOptions options)
     {
         _model = model;
         Engine = engine;
         Prompts = new PromptBuilder(model.Template, model.Tokenizer);
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
-        Sampling = folder.Sampling;
+        Sampling = sampling;
     }
 
     public InferenceEngine Engine { get; }
@@ -32,6 +36,9 @@ internal sealed class ChatModel : IDisposable
 
     /// <summary>What runs the model; never <see cref="DecoderRuntimeKind.Auto"/>.</summary>
     public DecoderRuntimeKind Runtime => _model.Runtime;
+
+    /// <summary>What the chat template makes of tools.</summary>
+    public ToolConventions Tools => _model.Template.Tools;
 
     public PruningPolicy Policy { get; }
 
@@ -59,7 +66,7 @@ internal sealed class ChatModel : IDisposable
         }, modelId, logger);
         Log.ModelLoaded(
             logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, model.Runtime, KvPruneOps.Kernels, model.Limits);
-        return new ChatModel(engine, model, folder, options);
+        return new ChatModel(engine, model, folder.Sampling, options);
     }
 
     /// <summary>Ids of the special tokens among these texts.</summary>

@@ -9,7 +9,7 @@ namespace KvPrune.AI.Chat;
 /// <summary>What ChatOptions and the model's defaults come to for one request.</summary>
 internal sealed record ChatRequestSettings(
     SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, PruningPolicy Policy,
-    Guidance? Guidance, IProgress<PrefillProgress>? Progress)
+    Guidance? Guidance, IProgress<PrefillProgress>? Progress, OfferedTools? Tools = null)
 {
     /// <exception cref="NotSupportedException">An option asks for what cannot be done; ignoring it would change the answer.</exception>
     /// <exception cref="ArgumentException">A value is out of its range.</exception>
@@ -33,7 +33,7 @@ internal sealed record ChatRequestSettings(
         if (stops.Any(string.IsNullOrEmpty)) throw new ArgumentException("StopSequences holds an empty string.", nameof(options));
         PruningPolicy policy = options.GetPruningPolicy() ?? model.Policy;
         policy.Validate();
-        return new(sampling, maxOutputTokens, stops, policy, guidance, options.GetPrefillProgress());
+        return new(sampling, maxOutputTokens, stops, policy, guidance, options.GetPrefillProgress(), OfferedTools.Read(options, model.Tools));
     }
 
     /// <summary>
@@ -94,8 +94,6 @@ internal sealed record ChatRequestSettings(
 
     private static void RefuseUnsupported(ChatOptions options)
     {
-        if (options.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
-            throw new NotSupportedException($"Tools are not supported yet, and the request brings {tools.Count} (the first is '{tools[0].Name}'). Set ToolMode to None to ask without them.");
         if (options.ConversationId is { } conversation)
             throw new NotSupportedException($"ConversationId is '{conversation}': the client keeps no conversations. Send all messages; what is cached of them is not read again.");
         if (options.ContinuationToken is not null)

@@ -13,7 +13,12 @@ internal sealed class LoadedModel : IDisposable
 {
     private readonly IDisposable? _text;
 
-    private LoadedModel(DecoderRuntimeKind runtime, IDecoderRuntime decoder, IPromptTokenizer tokenizer, IChatTemplate template, IDisposable? text)
+    /// <param name="runtime">What runs the model.</param>
+    /// <param name="decoder">The engine's, which disposes it.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="template">Its chat template.</param>
+    /// <param name="text">What both belong to; disposed with this.</param>
+    public LoadedModel(DecoderRuntimeKind runtime, IDecoderRuntime decoder, IPromptTokenizer tokenizer, IChatTemplate template, IDisposable? text)
     {
         Runtime = runtime;
         Decoder = decoder;

@@ -10,6 +10,7 @@ namespace KvPrune.AI.Runtimes.GenAI;
 /// <summary>
 /// A model folder's chat template as GenAI renders it. Its renderer does not tell which characters come from messages,
 /// so added tokens in contents are marked for it (<see cref="ContentMarks"/>): only these places are untrusted spans.
+/// Conversations with tools, which bring text in many places, are rendered by our reader if it can read the template.
 /// </summary>
 internal sealed partial class GenAIChatTemplate : IChatTemplate
 {
@@ -17,6 +18,7 @@ internal sealed partial class GenAIChatTemplate : IChatTemplate
     private readonly TokenizerHandle _tokenizer;
     private readonly ContentMarks _marks;
     private readonly string _source;
+    private readonly ChatTemplate? _ours;
 
     /// <param name="tokenizer">The native tokenizer, which has the template; it stays the caller's.</param>
     /// <param name="tokens">What it knows.</param>
@@ -26,12 +28,29 @@ internal sealed partial class GenAIChatTemplate : IChatTemplate
         _tokenizer = tokenizer;
         _marks = new ContentMarks(new AddedTokenFinder(tokens.AddedTokens));
         _source = $"{folder} (chat template, rendered by GenAI)";
+        try
+        {
+            _ours = ChatTemplate.Load(folder);
+        }
+        catch (ChatTemplateException)
+        {
+            // Then there are no tools.
+        }
     }
 
     /// <inheritdoc/>
-    public RenderedPrompt Render(IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt)
+    public ToolConventions Tools => _ours?.Tools ?? new ToolConventions(_source, ToolPlacement.None, CallFormat: null, ReadsToolCalls: false);
+
+    /// <inheritdoc/>
+    public RenderedPrompt Render(
+        IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt, IReadOnlyList<JsonElement>? tools = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
+        if (tools is { Count: > 0 } || messages.Any(message => message.ToolCalls.Count > 0 || message.ToolCallId is not null))
+        {
+            return _ours?.Render(messages, addGenerationPrompt, tools)
+                ?? throw new ChatTemplateException(_source, 0, "tools were used, which this template cannot be given.");
+        }
         TemplateMessage[] clean = [.. messages.Select(message => new TemplateMessage(GenAIText.Clean(message.Role), GenAIText.Clean(message.Content)))];
         string text = RenderText(clean, addGenerationPrompt);
         char mark = ContentMarks.Choose([text, .. clean.Select(message => message.Role + message.Content)]);
