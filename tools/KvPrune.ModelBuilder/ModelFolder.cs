@@ -10,9 +10,6 @@ internal static class ModelFolder
     // Part of what identifies a build: a partial folder of another version of this program is not gone on with.
     private const int Format = 1;
 
-    /// <summary>How much a build that is cut off may have to write again.</summary>
-    internal const long CheckpointBytes = 256L << 20;
-
     /// <param name="folder">The folder to write.</param>
     /// <param name="shape">Architecture and sizes, validated.</param>
     /// <param name="options">Precision and form of the graph, validated.</param>
@@ -22,7 +19,7 @@ internal static class ModelFolder
     /// <param name="writeTokenizer">Writes the tokenizer files into the folder named.</param>
     /// <param name="progress">Is told of every tensor.</param>
     /// <param name="cancellation">Stops between two blocks of a tensor.</param>
-    /// <param name="checkpointBytes">For tests; see <see cref="CheckpointBytes"/>.</param>
+    /// <param name="limits">The usual ones when null.</param>
     public static void Write(
         string folder,
         ModelShape shape,
@@ -33,7 +30,7 @@ internal static class ModelFolder
         Action<string> writeTokenizer,
         IProgress<BuildProgress>? progress,
         CancellationToken cancellation,
-        long checkpointBytes = CheckpointBytes)
+        WriteLimits? limits = null)
     {
         var build = Convert.ToHexString(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(
             new { Format, shape, options.Precision, options.BlockSize, options.Attention, source })));
@@ -41,7 +38,7 @@ internal static class ModelFolder
         {
             writeTokenizer(temporary);
             GenAIConfigFile.Write(temporary, shape, options, settings);
-            DecoderGraph.Write(temporary, shape, options, weights, journal, checkpointBytes, progress, cancellation);
+            DecoderGraph.Write(temporary, shape, options, weights, journal, limits ?? new WriteLimits(), progress, cancellation);
         });
     }
 }

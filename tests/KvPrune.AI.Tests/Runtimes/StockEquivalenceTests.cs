@@ -31,7 +31,11 @@ public sealed class StockEquivalenceTests : IDisposable
     public void Random_models(int queryHeads, int kvHeads, int headSize)
     {
         string model = Path.Combine(_folder, "model");
-        RandomLlama.Build(model, LlamaShape.Tiny.WithHeads(queryHeads, kvHeads, headSize), seed: queryHeads);
+        RandomModel.Build(
+            model,
+            ModelShapes.Tiny.WithHeads(queryHeads, kvHeads, headSize),
+            seed: queryHeads,
+            new BuildOptions { Attention = AttentionLayout.Separate });
         var random = new Random(headSize);
         int[] prompt = [.. Enumerable.Range(0, 150).Select(_ => random.Next(256))];
         AssertEquivalent(model, prompt, chunkTokens: 1000);

@@ -23,15 +23,16 @@ internal sealed class DecoderGraph
         BuildOptions options,
         IWeightSource weights,
         BuildJournal journal,
-        long checkpointBytes,
+        WriteLimits limits,
         IProgress<BuildProgress>? progress,
         CancellationToken cancellation)
     {
         var path = Path.Combine(folder, "model.onnx");
-        using var data = new ExternalDataWriter(path + ".data", journal, checkpointBytes);
+        using var data = new ExternalDataWriter(path + ".data", journal, limits.CheckpointBytes);
         var total = ModelTensors.All(shape).Sum(t => t.Shape.Aggregate(1L, (product, dimension) => product * dimension));
         var graph = new GraphBuilder();
-        new DecoderGraph(new NodeWriter(graph, new TensorWriter(weights, data, total, progress, cancellation), shape, options)).Build();
+        var tensors = new TensorWriter(weights, data, limits.BlockElements, total, progress, cancellation);
+        new DecoderGraph(new NodeWriter(graph, tensors, shape, options)).Build();
         graph.Save(path);
     }
 

@@ -9,11 +9,11 @@ namespace KvPrune.ModelBuilder.Onnx;
 internal sealed class TensorWriter(
     IWeightSource weights,
     ExternalDataWriter data,
+    int blockElements,
     long totalWeights,
     IProgress<BuildProgress>? progress,
     CancellationToken cancellation)
 {
-    private const int BlockElements = 1 << 24;
     private const int TileColumns = 32;
 
     private float[] _values = [];
@@ -131,9 +131,9 @@ internal sealed class TensorWriter(
         progress?.Report(new BuildProgress(rows[^1].Tensor, Math.Min(_writtenWeights, totalWeights), totalWeights));
     }
 
-    private static IEnumerable<(int First, int Count)> Blocks(int height, int width)
+    private IEnumerable<(int First, int Count)> Blocks(int height, int width)
     {
-        var most = Math.Max(1, BlockElements / width);
+        var most = Math.Max(1, blockElements / width);
         for (var first = 0; first < height; first += most)
             yield return (first, Math.Min(most, height - first));
     }

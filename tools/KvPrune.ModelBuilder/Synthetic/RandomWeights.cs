@@ -30,7 +30,7 @@ internal sealed class RandomWeights(int seed, Architecture architecture = Archit
             return (0, 1);
         if (name is ModelTensors.Embedding or ModelTensors.OutputHead)
             return (0, 2 * Sqrt3 / MathF.Sqrt(inputs));
-        var gain = name.Split('.')[^2] switch
+        var gain = name.Split('.').SkipLast(1).LastOrDefault() switch
         {
             "q_proj" or "k_proj" or "qkv_proj" => Sqrt3,
             "o_proj" or "down_proj" => 3,

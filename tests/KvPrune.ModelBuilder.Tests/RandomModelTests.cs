@@ -2,18 +2,20 @@ using System.Text.Json;
 
 namespace KvPrune.ModelBuilder.Tests;
 
-public sealed class RandomLlamaTests : IDisposable
+public sealed class RandomModelTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
     [Theory]
     [InlineData(WeightPrecision.Fp32)]
+    [InlineData(WeightPrecision.Fp16)]
     [InlineData(WeightPrecision.Int4)]
     public void The_same_seed_gives_the_same_bytes_and_another_seed_other_weights(WeightPrecision precision)
     {
-        RandomLlama.Build(_folder["a"], LlamaShape.Tiny, seed: 1, precision);
-        RandomLlama.Build(_folder["b"], LlamaShape.Tiny, seed: 1, precision);
-        RandomLlama.Build(_folder["c"], LlamaShape.Tiny, seed: 2, precision);
+        var options = new BuildOptions { Precision = precision };
+        RandomModel.Build(_folder["a"], ModelShapes.Tiny, seed: 1, options);
+        RandomModel.Build(_folder["b"], ModelShapes.Tiny, seed: 1, options);
+        RandomModel.Build(_folder["c"], ModelShapes.Tiny, seed: 2, options);
 
         foreach (var file in Directory.GetFiles(_folder["a"]).Select(Path.GetFileName))
             Assert.Equal(Read("a", file!), Read("b", file!));
@@ -29,8 +31,8 @@ public sealed class RandomLlamaTests : IDisposable
     [InlineData(6, 2, 96, false)]
     public void Greedy_decoding_wanders_through_the_vocabulary(int queryHeads, int kvHeads, int headSize, bool tied)
     {
-        var shape = LlamaShape.Tiny.WithHeads(queryHeads, kvHeads, headSize) with { TiedEmbeddings = tied };
-        RandomLlama.Build(_folder["model"], shape, seed: 1);
+        var shape = ModelShapes.Tiny.WithHeads(queryHeads, kvHeads, headSize) with { TiedEmbeddings = tied };
+        RandomModel.Build(_folder["model"], shape, seed: 1);
         using var decoder = new StockDecoder(_folder["model"]);
 
         var tokens = decoder.Greedy([.. Enumerable.Range(40, 30)], limit: 60);
@@ -41,8 +43,8 @@ public sealed class RandomLlamaTests : IDisposable
     [Fact]
     public void Genai_config_names_what_the_model_has()
     {
-        var shape = LlamaShape.Tiny with { Layers = 1 };
-        RandomLlama.Build(_folder["model"], shape, seed: 1);
+        var shape = ModelShapes.Tiny with { Layers = 1 };
+        RandomModel.Build(_folder["model"], shape, seed: 1);
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(_folder["model"], "genai_config.json")));
         var model = json.RootElement.GetProperty("model");
         var decoder = model.GetProperty("decoder");
@@ -73,7 +75,7 @@ public sealed class RandomLlamaTests : IDisposable
     [Fact]
     public void The_tokenizer_has_a_word_for_every_id_and_a_letter_for_every_byte()
     {
-        RandomLlama.Build(_folder["model"], LlamaShape.Tiny, seed: 1);
+        RandomModel.Build(_folder["model"], ModelShapes.Tiny, seed: 1);
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(_folder["model"], "tokenizer.json")));
         var words = json.RootElement.GetProperty("model").GetProperty("vocab").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetInt32());
         var added = json.RootElement.GetProperty("added_tokens").EnumerateArray().Select(t => t.GetProperty("id").GetInt32());
@@ -91,13 +93,13 @@ public sealed class RandomLlamaTests : IDisposable
     [InlineData(4, "RopeTheta")]
     public void Refuses_sizes_that_do_not_fit(int which, string expected)
     {
-        LlamaShape[] shapes =
+        ModelShape[] shapes =
         [
-            LlamaShape.Tiny with { Layers = 0 }, LlamaShape.Tiny.WithHeads(5, 2, 32), LlamaShape.Tiny.WithHeads(4, 2, 33),
-            LlamaShape.Tiny with { Vocabulary = RandomLlama.SmallestVocabulary - 1 }, LlamaShape.Tiny with { RopeTheta = double.NaN },
+            ModelShapes.Tiny with { Layers = 0 }, ModelShapes.Tiny.WithHeads(5, 2, 32), ModelShapes.Tiny.WithHeads(4, 2, 33),
+            ModelShapes.Tiny with { Vocabulary = RandomModel.SmallestVocabulary - 1 }, ModelShapes.Tiny with { RopeTheta = double.NaN },
         ];
 
-        var error = Assert.Throws<ArgumentException>(() => RandomLlama.Build(_folder["model"], shapes[which], seed: 1));
+        var error = Assert.Throws<ArgumentException>(() => RandomModel.Build(_folder["model"], shapes[which], seed: 1));
 
         Assert.StartsWith(expected, error.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
