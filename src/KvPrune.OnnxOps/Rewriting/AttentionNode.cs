@@ -70,6 +70,8 @@ internal sealed partial class AttentionNode
     /// <summary>present_key and present_value where the node makes them.</summary>
     public IEnumerable<string> PresentOutputs => _node.Output.Skip(1).Where(output => output.Length > 0);
 
+    public string Name => _node.Name;
+
     public string Label => _node.Label();
 
     /// <summary>Describes <paramref name="node"/>.</summary>

@@ -6,7 +6,7 @@ namespace KvPrune.OnnxOps;
 
 /// <summary>
 /// Replaces every GroupQueryAttention node of a decoder by the pruned one and takes past_key_values out of its graph.
-/// Works on the graph alone: weights in external files are neither read nor moved.
+/// Works on the graph alone: weights in external files are neither read nor moved, only missed when they are not there.
 /// </summary>
 /// <remarks>
 /// A session made from the rewritten bytes finds external weights through the session configuration entry
@@ -18,7 +18,6 @@ public sealed class GroupQueryAttentionRewriter
 
     private readonly ModelProto _model;
     private readonly AttentionNode _attention;
-    private readonly int _layers;
 
     private GroupQueryAttentionRewriter(string modelPath, ModelProto model)
     {
@@ -26,13 +25,16 @@ public sealed class GroupQueryAttentionRewriter
         _model = model;
         var nodes = CacheRemoval.Apply(model);
         _attention = nodes[0];
-        _layers = nodes.Count;
+        AttentionNodes = [.. nodes.Select(node => node.Name)];
         InputNames = [.. model.Graph.Input.Select(input => input.Name)];
         OutputNames = [.. model.Graph.Output.Select(output => output.Name)];
     }
 
     /// <summary>The file that was read.</summary>
     public string ModelPath { get; }
+
+    /// <summary>Names of the attention nodes that are replaced, in the order of their layers.</summary>
+    public IReadOnlyList<string> AttentionNodes { get; }
 
     /// <summary>The graph's inputs after the rewrite, in their order.</summary>
     public IReadOnlyList<string> InputNames { get; }
@@ -41,18 +43,25 @@ public sealed class GroupQueryAttentionRewriter
     public IReadOnlyList<string> OutputNames { get; }
 
     /// <summary>Reads a model and checks that all of its attention can be translated.</summary>
-    /// <exception cref="ModelRewriteException">The file is no ONNX model, or holds what cannot be translated.</exception>
+    /// <exception cref="ModelRewriteException">
+    /// The file is no ONNX model, holds what cannot be translated, or its external weights are missing or cut short.
+    /// </exception>
     public static GroupQueryAttentionRewriter Load(string modelPath)
     {
         ArgumentException.ThrowIfNullOrEmpty(modelPath);
         var model = ModelFile.Read(modelPath);
-        return Named(modelPath, () => new GroupQueryAttentionRewriter(modelPath, model));
+        return Named(modelPath, () =>
+        {
+            var rewriter = new GroupQueryAttentionRewriter(modelPath, model);
+            ExternalWeights.Require(model.Graph, Path.GetDirectoryName(Path.GetFullPath(modelPath))!);
+            return rewriter;
+        });
     }
 
     /// <summary>The shape of the model's cache.</summary>
     /// <param name="maxTokens">The longest sequence the model takes, which a graph does not tell.</param>
     public KvModelShape Shape(long maxTokens) =>
-        new(_layers, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
+        new(AttentionNodes.Count, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
 
     /// <summary>The rewritten model file.</summary>
     /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
