@@ -3,6 +3,9 @@ namespace KvPrune.ModelBuilder;
 /// <summary>The sizes of a decoder and what its architecture leaves open. Named ones are in <see cref="ModelShapes"/>.</summary>
 public sealed record ModelShape
 {
+    // Past any model's, and short of rotary tables that take hours to write for a damaged number.
+    private const int LongestContext = 1 << 24;
+
     /// <summary>The family, which decides about biases, norms, activation and the names of tensors.</summary>
     public Architecture Architecture { get; init; } = Architecture.Llama;
 
@@ -119,6 +122,8 @@ public sealed record ModelShape
             throw new ArgumentException($"{nameof(NormEpsilon)} is {NormEpsilon}; it has to be a number of at least 0.");
         if (SlidingLayers?.FirstOrDefault(l => l < 0 || l >= Layers, -1) is { } wrong and not -1)
             throw new ArgumentException($"{nameof(SlidingLayers)} names layer {wrong}; {nameof(Layers)} is {Layers}.");
+        if (ContextLength > LongestContext)
+            throw new ArgumentException($"{nameof(ContextLength)} is {ContextLength}; the limit is {LongestContext}.");
         ValidateWidths();
         RopeScalingRules.Validate(this);
     }

@@ -3,6 +3,9 @@ namespace KvPrune.ModelBuilder;
 /// <summary>What a <see cref="RopeScaling"/> has to fulfil, and the frequencies and magnitudes that it gives.</summary>
 internal static class RopeScalingRules
 {
+    // LongRoPE's tables lie inside model.onnx, which cannot have more than 2 GB.
+    private const long MostTableBytes = 1L << 30;
+
     /// <exception cref="ArgumentException">A value is out of range or does not fit the shape.</exception>
     public static void Validate(ModelShape shape)
     {
@@ -33,6 +36,12 @@ internal static class RopeScalingRules
                 {
                     throw new ArgumentException(
                         $"RopeScaling: OriginalContext {rope.OriginalContext} is not between 2 and ContextLength {shape.ContextLength}.");
+                }
+
+                if (((long)shape.ContextLength + rope.OriginalContext) * shape.RotarySize * sizeof(float) > MostTableBytes)
+                {
+                    throw new ArgumentException(
+                        $"ContextLength {shape.ContextLength} with LongRopeScaling asks for rotary tables of more than {MostTableBytes} bytes.");
                 }
 
                 break;

@@ -19,8 +19,9 @@ internal static class RotaryCaches
         {
             foreach (var (name, function) in Functions)
             {
-                var table = Table(RopeScalingRules.Frequencies(shape), shape.ContextLength, 1, function);
-                nodes.Graph.Initializer(nodes.Tensors.Table(name, nodes.Float, table, shape.ContextLength, shape.RotarySize / 2));
+                var frequencies = RopeScalingRules.Frequencies(shape);
+                nodes.Graph.Initializer(nodes.Tensors.Table(
+                    name, nodes.Float, shape.ContextLength, frequencies.Length, (first, rows) => Fill(rows, first, frequencies, 1, function)));
             }
 
             return;
@@ -52,7 +53,8 @@ internal static class RotaryCaches
         var branch = new GraphBuilder($"{size}_rope_caches_graph");
         foreach (var (name, function) in Functions)
         {
-            var table = Table(frequencies, tokens, magnitude, function);
+            var table = new float[tokens * frequencies.Length];
+            Fill(table, 0, frequencies, magnitude, function);
             var tensor = GraphBuilder.Tensor("", nodes.Float, nodes.Tensors.Encode(table, nodes.Float, null), tokens, frequencies.Length);
             branch.Node("Constant", $"/{size}/{name}/Constant", [], [$"{name}_{size}"], "", ("value", tensor));
             branch.Output($"{name}_{size}", nodes.Float, tokens, frequencies.Length);
@@ -62,15 +64,12 @@ internal static class RotaryCaches
     }
 
     // Angles in double: in fp32 an angle of 10⁵ would be off by 10⁻² before its cosine is taken.
-    private static float[] Table(double[] frequencies, int tokens, double magnitude, Func<double, double> function)
+    private static void Fill(Span<float> rows, int first, double[] frequencies, double magnitude, Func<double, double> function)
     {
-        var table = new float[(long)tokens * frequencies.Length];
-        for (var position = 0; position < tokens; position++)
+        for (var i = 0; i < rows.Length; i++)
         {
-            for (var i = 0; i < frequencies.Length; i++)
-                table[((long)position * frequencies.Length) + i] = (float)(function(position * frequencies[i]) * magnitude);
+            var (row, pair) = Math.DivRem(i, frequencies.Length);
+            rows[i] = (float)(function((first + (double)row) * frequencies[pair]) * magnitude);
         }
-
-        return table;
     }
 }

@@ -16,6 +16,8 @@ internal sealed class TensorWriter(
 {
     private const int TileColumns = 32;
 
+    public delegate void TableRows(int first, Span<float> rows);
+
     private float[] _values = [];
     private float[] _turned = [];
     private Half[] _halves = [];
@@ -85,9 +87,19 @@ internal sealed class TensorWriter(
         return (tensors[0], tensors[1]);
     }
 
-    /// <summary>Stores a table that is no weight of the source.</summary>
-    public TensorProto Table(string name, DataType type, float[] values, params long[] shape) =>
-        data.Append([(name, type, shape)], offsets => data.Write(offsets[0], Encode(values, type, null)))[0];
+    /// <summary>Stores a table that is no weight of the source; <paramref name="fill"/> computes rows from the one named on.</summary>
+    public TensorProto Table(string name, DataType type, int height, int width, TableRows fill) =>
+        data.Append([(name, type, [height, width])], offsets =>
+        {
+            foreach (var (first, count) in Blocks(height, width))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                Grow(ref _values, count * width);
+                var values = _values.AsSpan(0, count * width);
+                fill(first, values);
+                data.Write(offsets[0] + ((long)first * width * SizeOf(type)), Encode(values, type, null));
+            }
+        })[0];
 
     /// <summary>The values in the bytes of the type; valid until the next call.</summary>
     public ReadOnlySpan<byte> Encode(Span<float> values, DataType type, TensorRows[]? source)
