@@ -1,4 +1,6 @@
 using System.Text.Json;
+using KvPrune.ModelBuilder.Tests.Onnx;
+using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.ModelBuilder.Tests;
 
@@ -72,6 +74,34 @@ public sealed class RandomModelTests : IDisposable
         static int Number(JsonElement element, string name) => element.GetProperty(name).GetInt32();
     }
 
+    [Theory]
+    [InlineData("llama outer rotary", "llama", true, true)]
+    [InlineData("llama multi-head", "llama", true, false)]
+    [InlineData("mistral", "mistral", false, true)]
+    [InlineData("qwen2", "qwen2", false, true)]
+    [InlineData("qwen3", "qwen3", false, true)]
+    [InlineData("phi3", "phi3", false, true)]
+    [InlineData("gemma2", "gemma2", false, true)]
+    public void Genai_config_names_the_family_and_the_inputs_of_the_graph(string name, string type, bool positions, bool sharesBuffer)
+    {
+        var (shape, attention) = Variant.All[name];
+        RandomModel.Build(_folder["model"], shape, seed: 1, new BuildOptions { Attention = attention });
+        using var json = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(_folder["model"], "genai_config.json")));
+        using var session = new InferenceSession(Path.Combine(_folder["model"], "model.onnx"));
+        var model = json.RootElement.GetProperty("model");
+        var inputs = model.GetProperty("decoder").GetProperty("inputs").EnumerateObject().Select(p => p.Value.GetString()!).ToList();
+
+        Assert.Equal(type, model.GetProperty("type").GetString());
+        Assert.Equal(positions, inputs.Contains("position_ids"));
+        Assert.Equal(
+            session.InputMetadata.Keys,
+            [
+                .. inputs.SkipLast(2),
+                .. Enumerable.Range(0, shape.Layers).SelectMany(l => inputs.TakeLast(2).Select(i => i.Replace("%d", $"{l}", StringComparison.Ordinal))),
+            ]);
+        Assert.Equal(sharesBuffer, json.RootElement.GetProperty("search").GetProperty("past_present_share_buffer").GetBoolean());
+    }
+
     [Fact]
     public void The_tokenizer_has_a_word_for_every_id_and_a_letter_for_every_byte()
     {
@@ -85,23 +115,61 @@ public sealed class RandomModelTests : IDisposable
         Assert.Equal(('A', '\n', ' ', 0x7F, 0xAD), (words["A"], words["Ċ"], words["Ġ"], words["ġ"], words["Ń"]));
     }
 
-    [Theory]
-    [InlineData(0, "Layers")]
-    [InlineData(1, "QueryHeads")]
-    [InlineData(2, "HeadSize")]
-    [InlineData(3, "Vocabulary")]
-    [InlineData(4, "RopeTheta")]
-    public void Refuses_sizes_that_do_not_fit(int which, string expected)
+    public static TheoryData<string, Func<ModelShape, ModelShape>> Misfits => new()
     {
-        ModelShape[] shapes =
-        [
-            ModelShapes.Tiny with { Layers = 0 }, ModelShapes.Tiny.WithHeads(5, 2, 32), ModelShapes.Tiny.WithHeads(4, 2, 33),
-            ModelShapes.Tiny with { Vocabulary = RandomModel.SmallestVocabulary - 1 }, ModelShapes.Tiny with { RopeTheta = double.NaN },
-        ];
+        { "Layers", s => s with { Layers = 0 } },
+        { "QueryHeads", s => s.WithHeads(5, 2, 32) },
+        { "HeadSize", s => s.WithHeads(4, 2, 33) },
+        { "HeadSize", s => s with { PartialRotaryFactor = 0.1 } },
+        { "Vocabulary", s => s with { Vocabulary = RandomModel.SmallestVocabulary - 1 } },
+        { "Vocabulary", s => s with { Vocabulary = int.MaxValue } },
+        { "QueryHeads", s => s.WithHeads(1 << 30, 1 << 30, 1 << 30) },
+        { "ContextLength", s => s with { ContextLength = 1 << 25 } },
+        { "RopeTheta", s => s with { RopeTheta = double.NaN } },
+        { "PartialRotaryFactor", s => s with { PartialRotaryFactor = 1.5 } },
+        { "SlidingWindow", s => s with { SlidingWindow = 0 } },
+        { "SlidingLayers", s => s with { SlidingWindow = 4, SlidingLayers = [2] } },
+        { "AttentionSoftcap", s => s with { AttentionSoftcap = 0 } },
+        { "LogitSoftcap", s => s with { LogitSoftcap = -1 } },
+        { "QueryScalar", s => s with { QueryScalar = double.PositiveInfinity } },
+        { "NormEpsilon", s => s with { NormEpsilon = float.NaN } },
+        { "Architecture", s => s with { Architecture = (Architecture)99 } },
+        { "RopeScaling: Factor", s => s with { RopeScaling = new LinearRopeScaling(0) } },
+        { "RopeScaling: HighFrequencyFactor", s => s with { RopeScaling = new Llama3RopeScaling(8, 4, 4, 64) } },
+        { "RopeScaling: OriginalContext", s => s with { RopeScaling = new Llama3RopeScaling(8, 1, 4, 0) } },
+        { "RopeScaling: ShortFactors", s => s with { RopeScaling = new LongRopeScaling([1], [1], 64) } },
+        { "RopeScaling: LongFactors", s => s with { RopeScaling = new LongRopeScaling(Ones, [.. Ones.Skip(1), 0], 64) } },
+        { "RopeScaling: OriginalContext", s => s with { RopeScaling = new LongRopeScaling(Ones, Ones, 513) } },
+        { "RopeScaling: LongMagnitude", s => s with { RopeScaling = new LongRopeScaling(Ones, Ones, 64, 1, -1) } },
+        { "ContextLength", s => s with { ContextLength = 1 << 24, RopeScaling = new LongRopeScaling(Ones, Ones, 64) } },
+    };
 
-        var error = Assert.Throws<ArgumentException>(() => RandomModel.Build(_folder["model"], shapes[which], seed: 1));
+    private static double[] Ones { get; } = [.. Enumerable.Repeat(1.0, 16)];
+
+    [Theory]
+    [MemberData(nameof(Misfits), DisableDiscoveryEnumeration = true)]
+    public void Refuses_sizes_that_do_not_fit(string expected, Func<ModelShape, ModelShape> change)
+    {
+        var error = Assert.Throws<ArgumentException>(() => RandomModel.Build(_folder["model"], change(ModelShapes.Tiny), seed: 1));
 
         Assert.StartsWith(expected, error.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+    }
+
+    [Theory]
+    [InlineData(AttentionLayout.MultiHead, 32, "KvHeads")]
+    [InlineData(AttentionLayout.MultiHead, 32, "SlidingWindow", Architecture.Mistral)]
+    [InlineData(AttentionLayout.Packed, 16, "BlockSize")]
+    public void Refuses_options_that_do_not_go_with_the_model(
+        AttentionLayout attention, int blockSize, string expected, Architecture architecture = Architecture.Llama)
+    {
+        var shape = ModelShapes.TinyOf(architecture);
+        shape = architecture == Architecture.Llama ? shape : shape.WithHeads(4, 4, 32);
+
+        var error = Assert.Throws<ArgumentException>(() => RandomModel.Build(
+            _folder["model"], shape, seed: 1, new BuildOptions { Attention = attention, BlockSize = blockSize }));
+
+        Assert.Contains(expected, error.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
 
