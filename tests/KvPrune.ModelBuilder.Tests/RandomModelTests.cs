@@ -75,6 +75,30 @@ public sealed class RandomModelTests : IDisposable
     }
 
     [Theory]
+    [InlineData(true, WeightPrecision.Fp32)]
+    [InlineData(true, WeightPrecision.Int4)]
+    [InlineData(false, WeightPrecision.Int4)]
+    public void Progress_ends_at_the_whole(bool tied, WeightPrecision precision)
+    {
+        var reports = new List<BuildProgress>();
+
+        RandomModel.Build(
+            _folder["model"],
+            ModelShapes.TinyOf(Architecture.Gemma2) with { TiedEmbeddings = tied },
+            seed: 1,
+            new BuildOptions { Precision = precision },
+            new Recorder(reports));
+
+        Assert.Equal(reports[^1].TotalWeights, reports[^1].Weights);
+        Assert.Equal(reports.Select(r => r.Weights).Order(), reports.Select(r => r.Weights));
+    }
+
+    private sealed class Recorder(List<BuildProgress> reports) : IProgress<BuildProgress>
+    {
+        public void Report(BuildProgress value) => reports.Add(value);
+    }
+
+    [Theory]
     [InlineData("llama outer rotary", "llama", true, true)]
     [InlineData("llama multi-head", "llama", true, false)]
     [InlineData("mistral", "mistral", false, true)]

@@ -77,8 +77,8 @@ internal sealed class BuildJournal : IDisposable
     /// <summary>Removes the journal of a build that is complete.</summary>
     public void Delete()
     {
-        File.Delete(_stream.Name);
         _stream.Dispose();
+        File.Delete(_stream.Name);
     }
 
     public void Dispose() => _stream.Dispose();

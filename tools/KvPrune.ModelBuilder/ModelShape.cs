@@ -78,6 +78,7 @@ public sealed record ModelShape
         this with { QueryHeads = queryHeads, KvHeads = kvHeads, HeadSize = headSize };
 
     /// <summary>The window of a layer in tokens; −1 for none, as <c>local_window_size</c> has it.</summary>
+    // Gemma 2's even layers have the window in Transformers; GenAI's builder gives it to the odd ones.
     internal int WindowOf(int layer) =>
         SlidingWindow is { } window && (SlidingLayers?.Contains(layer) ?? (!IsGemma || layer % 2 == 0)) ? window : -1;
 

@@ -48,14 +48,14 @@ internal static class OutputFolder
             try
             {
                 write(partial, journal);
+                journal.Delete();
             }
             catch when (journal.Written.Count == 0)
             {
+                journal.Dispose();
                 Directory.Delete(partial, recursive: true);
                 throw;
             }
-
-            journal.Delete();
         }
 
         if (!inUse)

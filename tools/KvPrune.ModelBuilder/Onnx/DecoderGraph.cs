@@ -30,6 +30,9 @@ internal sealed class DecoderGraph
         var path = Path.Combine(folder, "model.onnx");
         using var data = new ExternalDataWriter(path + ".data", journal, limits.CheckpointBytes);
         var total = ModelTensors.All(shape).Sum(t => t.Shape.Aggregate(1L, (product, dimension) => product * dimension));
+        // The embedding and its quantized copy for the output projection.
+        if (shape.TiedEmbeddings && options.IsInt4)
+            total += (long)shape.Vocabulary * shape.Hidden;
         var graph = new GraphBuilder();
         var tensors = new TensorWriter(weights, data, limits.BlockElements, total, progress, cancellation);
         new DecoderGraph(new NodeWriter(graph, tensors, shape, options)).Build();

@@ -139,8 +139,7 @@ internal sealed class TensorWriter(
     private void Report(TensorRows[] rows)
     {
         _writtenWeights += (long)Height(rows) * rows[0].Columns;
-        // An embedding that is also the output projection may be stored twice.
-        progress?.Report(new BuildProgress(rows[^1].Tensor, Math.Min(_writtenWeights, totalWeights), totalWeights));
+        progress?.Report(new BuildProgress(rows[^1].Tensor, _writtenWeights, totalWeights));
     }
 
     private IEnumerable<(int First, int Count)> Blocks(int height, int width)
