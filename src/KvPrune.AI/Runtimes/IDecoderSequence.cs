@@ -13,8 +13,8 @@ internal interface IDecoderSequence : IDisposable
     void OpenSegment(int tokens);
 
     /// <summary>
-    /// A sampler that keeps this sequence's answer within a grammar. Asked for before the first run and at most once;
-    /// from then on every token that the sequence is given after its prompt is the one drawn last.
+    /// A sampler that keeps this sequence's answer within a grammar: it takes the tokens that it has drawn for the answer
+    /// so far. Asked for at most once; disposed with the sequence.
     /// </summary>
     /// <exception cref="NotSupportedException">The runtime has no grammars.</exception>
     /// <exception cref="ArgumentException">The grammar cannot be used.</exception>

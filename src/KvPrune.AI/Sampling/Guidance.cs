@@ -3,6 +3,8 @@ namespace KvPrune.AI.Sampling;
 /// <summary>A grammar that an answer has to follow: only tokens that can still lead to a text of it are drawn.</summary>
 public sealed record Guidance
 {
+    internal const string JsonSchemaKind = "json_schema";
+
     private Guidance(string kind, string grammar)
     {
         ArgumentException.ThrowIfNullOrEmpty(grammar);
@@ -17,7 +19,7 @@ public sealed record Guidance
     public string Grammar { get; }
 
     /// <summary>JSON that fits a schema.</summary>
-    public static Guidance JsonSchema(string schema) => new("json_schema", schema);
+    public static Guidance JsonSchema(string schema) => new(JsonSchemaKind, schema);
 
     /// <summary>Text that a regular expression matches from beginning to end (Rust's syntax, without look-around).</summary>
     public static Guidance Regex(string pattern) => new("regex", pattern);

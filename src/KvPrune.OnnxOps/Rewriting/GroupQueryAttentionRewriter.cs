@@ -5,8 +5,9 @@ using KvPrune.OnnxOps.Rewriting;
 namespace KvPrune.OnnxOps;
 
 /// <summary>
-/// Replaces every GroupQueryAttention node of a decoder by the pruned one and takes past_key_values out of its graph.
-/// Works on the graph alone: weights in external files are neither read nor moved, only missed when they are not there.
+/// Replaces every attention node of a decoder (GroupQueryAttention, or MultiHeadAttention that is causal) by the pruned one
+/// and takes past_key_values out of its graph. Works on the graph alone: weights in external files are neither read nor
+/// moved, only missed when they are not there.
 /// </summary>
 /// <remarks>
 /// A session made from the rewritten bytes finds external weights through the session configuration entry
@@ -18,12 +19,13 @@ public sealed class GroupQueryAttentionRewriter
 
     private readonly ModelProto _model;
     private readonly AttentionNode _attention;
+    private readonly string _sequenceLengths;
 
     private GroupQueryAttentionRewriter(string modelPath, ModelProto model)
     {
         ModelPath = modelPath;
         _model = model;
-        var nodes = CacheRemoval.Apply(model);
+        (var nodes, _sequenceLengths) = CacheRemoval.Apply(model);
         _attention = nodes[0];
         AttentionNodes = [.. nodes.Select(node => node.Name)];
         InputNames = [.. model.Graph.Input.Select(input => input.Name)];
@@ -66,24 +68,33 @@ public sealed class GroupQueryAttentionRewriter
     /// <summary>The rewritten model file.</summary>
     /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
     /// <param name="logits">Which tokens get logits.</param>
+    /// <remarks>float16 logits become float32.</remarks>
     /// <exception cref="ModelRewriteException">The logits cannot be cut down to one position.</exception>
     public byte[] Rewrite(long cacheManagerId, LogitsPositions logits) => Named(ModelPath, () =>
     {
         var model = _model.Clone();
         foreach (var node in model.Graph.Node.Where(node => node.Domain == PrunedAttention.Domain))
             node.Attribute.Add(PrunedAttention.Int(PrunedAttention.CacheManagerAttribute, cacheManagerId));
+        var output = FindLogits(model.Graph);
         if (logits == LogitsPositions.Last)
-            LastPositionLogits.Apply(model, FindLogits(model.Graph), _attention.SequenceLengths);
+        {
+            if (output is null)
+                throw new ModelRewriteException($"No output is called '{LogitsOutput}'.");
+            LastPositionLogits.Apply(model, output, _sequenceLengths);
+        }
         else if (logits != LogitsPositions.All)
+        {
             throw new ArgumentOutOfRangeException(nameof(logits), logits, "Unknown logits positions.");
+        }
+
+        if (output is not null)
+            FloatLogits.Apply(model, output);
         return model.ToByteArray();
     });
 
-    private static ValueInfoProto FindLogits(GraphProto graph) =>
+    private static ValueInfoProto? FindLogits(GraphProto graph) =>
         graph.Output.FirstOrDefault(output => output.Name == LogitsOutput)
-        ?? (graph.Output.Count == 1
-            ? graph.Output[0]
-            : throw new ModelRewriteException($"No output is called '{LogitsOutput}'."));
+        ?? (graph.Output.Count == 1 ? graph.Output[0] : null);
 
     private static T Named<T>(string path, Func<T> work)
     {

@@ -12,14 +12,22 @@ namespace KvPrune.AI.Runtimes.GenAI;
 internal sealed class GrammarSampler : ITokenSampler, IDisposable
 {
     private readonly GeneratorHandle _generator;
+    private readonly Action<GeneratorHandle> _giveBack;
     private readonly ITokenSampler _sampler;
     private readonly string _logitsName;
     private readonly float[] _allowed;
     private int _drawn; // the first one only starts the generator
+    private bool _disposed;
 
-    public GrammarSampler(GeneratorHandle generator, ITokenSampler sampler, GenAIModelFolder folder)
+    /// <param name="generator">A generator with the grammar and without tokens.</param>
+    /// <param name="sampler">Draws from what the grammar allows.</param>
+    /// <param name="folder">The model.</param>
+    /// <param name="giveBack">Takes the generator when the answer is finished.</param>
+    public GrammarSampler(
+        GeneratorHandle generator, ITokenSampler sampler, GenAIModelFolder folder, Action<GeneratorHandle> giveBack)
     {
         _generator = generator;
+        _giveBack = giveBack;
         _sampler = sampler;
         _logitsName = folder.LogitsName;
         _allowed = new float[folder.VocabularySize];
@@ -35,7 +43,12 @@ internal sealed class GrammarSampler : ITokenSampler, IDisposable
         return _drawn = _sampler.Sample(_allowed);
     }
 
-    public void Dispose() => _generator.Dispose();
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        _giveBack(_generator);
+    }
 
     private unsafe void Mask(ReadOnlySpan<float> logits)
     {

@@ -13,9 +13,14 @@ namespace KvPrune.AI.Runtimes.GenAI;
 /// </summary>
 internal sealed class Grammars(GenAIModelFolder folder) : IDisposable
 {
+    // To make a generator takes as long as to read the tokenizer, and applications ask for the same few schemas again.
+    private const int MaxIdle = 4;
+
     // Two tokens of a generator for each token of an answer: see GrammarSampler.
     private readonly long _generatorLength = 2L * folder.ContextLength + 2;
+    private readonly List<(Guidance Guidance, GeneratorHandle Generator)> _idle = []; // longest unused first
     private ModelHandle? _model;
+    private bool _disposed;
 
     /// <summary>A sampler that draws only what a grammar allows.</summary>
     /// <exception cref="ArgumentException">The grammar cannot be used; the message is the grammar engine's.</exception>
@@ -23,9 +28,17 @@ internal sealed class Grammars(GenAIModelFolder folder) : IDisposable
     public GrammarSampler CreateSampler(Guidance guidance, ITokenSampler sampler)
     {
         ModelHandle model = _model ??= Load();
+        int index = _idle.FindLastIndex(idle => idle.Guidance == guidance);
+        if (index >= 0)
+        {
+            GeneratorHandle generator = _idle[index].Generator;
+            _idle.RemoveAt(index);
+            return new GrammarSampler(generator, sampler, folder, done => Keep(guidance, done));
+        }
         try
         {
-            return new GrammarSampler(CreateGenerator(model, guidance.Kind, guidance.Grammar), sampler, folder);
+            string grammar = guidance.Kind == Guidance.JsonSchemaKind ? JsonSchemaSeparators.Fix(guidance.Grammar) : guidance.Grammar;
+            return new GrammarSampler(CreateGenerator(model, guidance.Kind, grammar), sampler, folder, done => Keep(guidance, done));
         }
         catch (GenAIException error)
         {
@@ -34,7 +47,29 @@ internal sealed class Grammars(GenAIModelFolder folder) : IDisposable
         }
     }
 
-    public void Dispose() => _model?.Dispose();
+    public void Dispose()
+    {
+        _disposed = true;
+        foreach (var (_, generator) in _idle) generator.Dispose();
+        _idle.Clear();
+        _model?.Dispose();
+    }
+
+    private void Keep(Guidance guidance, GeneratorHandle generator)
+    {
+        // Back at its start a generator has forgotten the answer.
+        if (_disposed || NativeMethods.OgaGenerator_RewindTo(generator, 0).TakeError() is not null)
+        {
+            generator.Dispose();
+            return;
+        }
+        if (_idle.Count == MaxIdle)
+        {
+            _idle[0].Generator.Dispose();
+            _idle.RemoveAt(0);
+        }
+        _idle.Add((guidance, generator));
+    }
 
     private ModelHandle Load()
     {

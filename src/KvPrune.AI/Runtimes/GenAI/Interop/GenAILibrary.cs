@@ -45,12 +45,20 @@ internal static class GenAILibrary
                 return;
             }
             string path = Find(folder) ?? throw NotFound(folder);
-            nint library = Load(path);
-            RequireFunctions(path, library);
+            nint library = LoadFile(path);
             NativeLibrary.SetDllImportResolver(
                 typeof(GenAILibrary).Assembly, (name, _, _) => name == NativeMethods.Library ? library : 0);
             _loaded = path;
         }
+    }
+
+    /// <summary>Loads a file and checks that it is the library.</summary>
+    /// <exception cref="DllNotFoundException">It does not load, or lacks a function.</exception>
+    internal static nint LoadFile(string path)
+    {
+        nint library = Load(path);
+        RequireFunctions(path, library);
+        return library;
     }
 
     private static nint Load(string path)

@@ -39,10 +39,6 @@ internal static unsafe partial class NativeMethods
     public static partial nuint OgaGenerator_TokenCount(GeneratorHandle generator);
 
     [LibraryImport(Library)]
-    [return: MarshalAs(UnmanagedType.U1)]
-    public static partial bool OgaGenerator_IsDone(GeneratorHandle generator);
-
-    [LibraryImport(Library)]
     public static partial nint OgaGenerator_GenerateNextToken(GeneratorHandle generator);
 
     /// <summary>The tokens belong to the generator.</summary>

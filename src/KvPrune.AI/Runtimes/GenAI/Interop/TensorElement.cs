@@ -1,9 +1,7 @@
 namespace KvPrune.AI.Runtimes.GenAI.Interop;
 
-/// <summary>OgaElementType: those that are used.</summary>
+/// <summary>OgaElementType: the one that is used.</summary>
 internal enum TensorElement
 {
-    Float32 = 1,
-    Int32 = 6,
     Int64 = 7,
 }
