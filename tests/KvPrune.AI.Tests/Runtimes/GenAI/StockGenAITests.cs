@@ -34,7 +34,7 @@ public sealed class StockGenAITests : IDisposable
     [InlineData(6, 2, 96)]
     public void Random_models(int queryHeads, int kvHeads, int headSize)
     {
-        string model = RandomModel(queryHeads, kvHeads, headSize);
+        string model = BuildRandomModel(queryHeads, kvHeads, headSize);
         foreach (int chunk in new[] { 1000, 61 })
         {
             using var sides = new Sides(model);
@@ -48,7 +48,7 @@ public sealed class StockGenAITests : IDisposable
     [InlineData(37)]
     public void After_a_rewind_to_a_prompts_end_another_one_goes_on(int chunkTokens)
     {
-        using var sides = new Sides(RandomModel(8, 2, 64));
+        using var sides = new Sides(BuildRandomModel(8, 2, 64));
         sides.Read(RandomPrompt(1, 120), chunkTokens);
         sides.Mark();
         sides.Generate(40);
@@ -63,7 +63,7 @@ public sealed class StockGenAITests : IDisposable
     [Fact]
     public void Turns_follow_an_end_token_a_length_limit_and_a_cancellation()
     {
-        using var sides = new Sides(RandomModel(6, 2, 96));
+        using var sides = new Sides(BuildRandomModel(6, 2, 96));
         sides.Read(RandomPrompt(1, 100), 1000);
         sides.Generate(30);
         sides.Add(sides.EndToken); // drawn and run
@@ -76,10 +76,10 @@ public sealed class StockGenAITests : IDisposable
         sides.Generate(30);
     }
 
-    private string RandomModel(int queryHeads, int kvHeads, int headSize)
+    private string BuildRandomModel(int queryHeads, int kvHeads, int headSize)
     {
         string model = Path.Combine(_folder, "model");
-        RandomLlama.Build(model, LlamaShape.Tiny.WithHeads(queryHeads, kvHeads, headSize), seed: queryHeads);
+        RandomModel.Build(model, ModelShapes.Tiny.WithHeads(queryHeads, kvHeads, headSize), seed: queryHeads);
         return model;
     }
 
