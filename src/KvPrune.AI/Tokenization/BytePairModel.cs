@@ -18,12 +18,12 @@ internal sealed record BytePairModel
     public required bool WholePiecesFirst { get; init; }
 
     /// <summary>
-    /// The flag "byte_fallback": ids of the tokens &lt;0x00&gt; to &lt;0xFF&gt;, which spell characters that have no token;
-    /// null if the model has none.
+    /// The flag "byte_fallback": ids of the tokens &lt;0x00&gt; to &lt;0xFF&gt;, which spell characters that have no token,
+    /// null for a byte without one; null if the model has none at all.
     /// </summary>
-    public required int[]? IdOfByte { get; init; }
+    public required int?[]? IdOfByte { get; init; }
 
-    /// <summary>Id of the token for a character that has none; null if every character has one.</summary>
+    /// <summary>Id of the token for a character that has none; null if every character can be spelt.</summary>
     public required int? UnknownId { get; init; }
 
     /// <summary>The flag "fuse_unk": neighbouring unknown characters are one token.</summary>

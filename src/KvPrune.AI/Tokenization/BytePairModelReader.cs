@@ -6,6 +6,8 @@ namespace KvPrune.AI.Tokenization;
 /// <summary>Reads the entry "model" of a tokenizer.json.</summary>
 internal sealed class BytePairModelReader(JsonEntry model, List<AddedToken> addedTokens, bool isByteLevel)
 {
+    private static readonly byte[] AllBytes = [.. Enumerable.Range(0, 256).Select(value => (byte)value)];
+
     /// <summary>Refuses models other than byte-pair encoding, and what this library does not do with it.</summary>
     public static void RequireKind(JsonEntry model)
     {
@@ -21,97 +23,108 @@ internal sealed class BytePairModelReader(JsonEntry model, List<AddedToken> adde
     /// <exception cref="TokenizerFormatException">Anything that is not as it must be.</exception>
     public BytePairModel Read()
     {
-        List<(string Left, string Right)> merges = ReadMerges();
-        Dictionary<string, int> vocabulary = ReadVocabulary(merges);
-        RequireTokensOf(merges, vocabulary);
+        Dictionary<string, int> vocabulary = ReadVocabulary();
+        List<(string Left, string Right)> merges = ReadMerges(vocabulary);
         bool fallsBackToBytes = model.Flag("byte_fallback") && !isByteLevel;
         int? unknown = ReadUnknown();
-        if (!isByteLevel && !fallsBackToBytes && unknown is null)
+        if (isByteLevel)
+            RequireBytes(vocabulary, value => ByteAlphabet.ToChar(value).ToString());
+        else if (unknown is null && !fallsBackToBytes)
             throw model.Fail("unk_token", "without it and without byte_fallback, characters that have no token would be lost.");
+        else if (unknown is null)
+            RequireBytes(vocabulary, PieceDecoder.NameOf);
         return new BytePairModel
         {
             IsByteLevel = isByteLevel,
             Vocabulary = vocabulary,
             Merges = merges,
             WholePiecesFirst = model.Flag("ignore_merges"),
-            IdOfByte = fallsBackToBytes ? RequireBytes(vocabulary, PieceDecoder.NameOf) : null,
+            IdOfByte = fallsBackToBytes
+                ? [.. AllBytes.Select(value => vocabulary.TryGetValue(PieceDecoder.NameOf(value), out int id) ? (int?)id : null)]
+                : null,
             UnknownId = unknown,
             FusesUnknown = model.Flag("fuse_unk"),
         };
     }
 
-    private List<(string Left, string Right)> ReadMerges()
+    private Dictionary<string, int> ReadVocabulary()
     {
-        var merges = new List<(string Left, string Right)>();
-        var seen = new HashSet<(string, string)>();
-        foreach (JsonEntry item in model.Require("merges", JsonValueKind.Array).Items())
-        {
-            string[] parts = item.Element.ValueKind switch
-            {
-                JsonValueKind.String => item.Element.GetString()!.Split(' '),
-                JsonValueKind.Array when item.Element.EnumerateArray().All(part => part.ValueKind == JsonValueKind.String) =>
-                    [.. item.Element.EnumerateArray().Select(part => part.GetString()!)],
-                _ => [],
-            };
-            if (parts is not [string left, string right])
-                throw item.Fail($"a merge is two tokens, not {item.Quoted}.");
-            if (!seen.Add((left, right)))
-                throw item.Fail($"the merge '{left} {right}' is there twice.");
-            merges.Add((left, right));
-        }
-
-        return merges;
-    }
-
-    private void RequireTokensOf(List<(string Left, string Right)> merges, Dictionary<string, int> vocabulary)
-    {
-        for (int i = 0; i < merges.Count; i++)
-        {
-            (string left, string right) = merges[i];
-            foreach (string token in (string[])[left, right, left + right])
-            {
-                if (!vocabulary.ContainsKey(token))
-                    throw model.Fail($"merges[{i}]", $"the vocabulary has no token '{token}'.");
-            }
-        }
-    }
-
-    // An added token is left out if it is special, which ordinary text must never become, or if ordinary text cannot.
-    private Dictionary<string, int> ReadVocabulary(List<(string Left, string Right)> merges)
-    {
-        HashSet<string> made = [.. merges.Select(merge => merge.Left + merge.Right)];
         Dictionary<string, AddedToken> added = addedTokens.ToDictionary(token => token.Content);
         Dictionary<int, string> tokenOfId = addedTokens.ToDictionary(token => token.Id, token => token.Content);
         var vocabulary = new Dictionary<string, int>();
         foreach (JsonProperty property in model.Require("vocab", JsonValueKind.Object).Element.EnumerateObject())
         {
             string token = property.Name;
-            var entry = new JsonEntry(model.File, $"model.vocab['{token}']", property.Value);
-            int id = entry.TokenId();
+            if (!JsonEntry.IsTokenId(property.Value, out int id))
+                throw Entry().Fail($"a token id is a whole number from 0 on, not {Entry().Quoted}.");
             if (added.TryGetValue(token, out AddedToken? addedToken))
             {
                 if (id != addedToken.Id)
-                    throw entry.Fail($"its id is {id} here and {addedToken.Id} in added_tokens.");
-                if (addedToken.IsSpecial || !(made.Contains(token) || IsSymbol(token)))
-                    continue;
+                    throw Entry().Fail($"its id is {id} here and {addedToken.Id} in added_tokens.");
             }
             else if (!tokenOfId.TryAdd(id, token))
             {
-                throw entry.Fail($"the id {id} already belongs to '{tokenOfId[id]}'.");
+                throw Entry().Fail($"the id {id} already belongs to '{tokenOfId[id]}'.");
+            }
+            else if (token.Length == 0)
+            {
+                throw Entry().Fail("a token needs text.");
+            }
+            else if (isByteLevel && ByteAlphabet.ToBytes(token) is null)
+            {
+                throw Entry().Fail("a byte-level vocabulary has only the 256 characters that stand for bytes.");
             }
 
-            if (token.Length == 0)
-                throw entry.Fail("a token needs text.");
-            if (isByteLevel && ByteAlphabet.ToBytes(token) is null)
-                throw entry.Fail("a byte-level vocabulary has only the 256 characters that stand for bytes.");
             if (!vocabulary.TryAdd(token, id))
-                throw entry.Fail("the token is there twice.");
+                throw Entry().Fail("the token is there twice.");
+
+            JsonEntry Entry() => new(model.File, $"model.vocab['{token}']", property.Value);
         }
 
-        if (isByteLevel)
-            RequireBytes(vocabulary, value => ByteAlphabet.ToChar(value).ToString());
         return vocabulary;
     }
+
+    /// <summary>Reads the merges, and takes out of the vocabulary the added tokens that are not for ordinary text.</summary>
+    private List<(string Left, string Right)> ReadMerges(Dictionary<string, int> vocabulary)
+    {
+        // Special tokens, which ordinary text must never become, and others as long as no merge makes them of it.
+        HashSet<string> special = [.. addedTokens.Where(token => token.IsSpecial).Select(token => token.Content)];
+        HashSet<string> leftOut = [.. addedTokens.Select(token => token.Content).Where(token => special.Contains(token) || !IsSymbol(token))];
+        var merges = new List<(string Left, string Right)>();
+        var seen = new HashSet<(string, string)>();
+        foreach (JsonElement item in model.Require("merges", JsonValueKind.Array).Element.EnumerateArray())
+        {
+            if (PartsOf(item) is not [string left, string right])
+                throw Entry().Fail($"a merge is two tokens, not {Entry().Quoted}.");
+            if (!seen.Add((left, right)))
+                throw Entry().Fail($"the merge '{left} {right}' is there twice.");
+            string both = left + right;
+            if (!special.Contains(both))
+                leftOut.Remove(both);
+            foreach (string token in new ReadOnlySpan<string>([left, right, both]))
+            {
+                if (!vocabulary.ContainsKey(token) || leftOut.Contains(token))
+                    throw Entry().Fail($"the vocabulary has no token '{token}' for ordinary text.");
+            }
+
+            merges.Add((left, right));
+
+            JsonEntry Entry() => new(model.File, $"model.merges[{merges.Count}]", item);
+        }
+
+        foreach (string token in leftOut)
+            vocabulary.Remove(token);
+        return merges;
+    }
+
+    private static string?[] PartsOf(JsonElement merge) => merge.ValueKind switch
+    {
+        JsonValueKind.String => merge.GetString()!.Split(' '),
+        JsonValueKind.Array when merge.GetArrayLength() == 2
+            && merge[0].ValueKind == JsonValueKind.String
+            && merge[1].ValueKind == JsonValueKind.String => [merge[0].GetString(), merge[1].GetString()],
+        _ => [],
+    };
 
     /// <summary>Whether a token is one of those that merges begin with.</summary>
     private bool IsSymbol(string token) => isByteLevel
@@ -119,17 +132,15 @@ internal sealed class BytePairModelReader(JsonEntry model, List<AddedToken> adde
         : token.StartsWith("<0x", StringComparison.Ordinal)
             || (Rune.TryGetRuneAt(token, 0, out Rune rune) && rune.Utf16SequenceLength == token.Length);
 
-    private int[] RequireBytes(Dictionary<string, int> vocabulary, Func<byte, string> nameOf)
+    // One below 0x80 is a character, which may have a token of its own instead.
+    private void RequireBytes(Dictionary<string, int> vocabulary, Func<byte, string> nameOf)
     {
-        var ids = new int[256];
-        for (int value = 0; value < ids.Length; value++)
+        foreach (byte value in AllBytes)
         {
-            string name = nameOf((byte)value);
-            if (!vocabulary.TryGetValue(name, out ids[value]))
+            string name = nameOf(value);
+            if (!vocabulary.ContainsKey(name) && !(value < 0x80 && !isByteLevel && vocabulary.ContainsKey($"{(char)value}")))
                 throw model.Fail("vocab", $"the byte 0x{value:X2} ('{name}') has no token.");
         }
-
-        return ids;
     }
 
     private int? ReadUnknown()

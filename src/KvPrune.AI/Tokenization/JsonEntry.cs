@@ -54,26 +54,31 @@ internal readonly record struct JsonEntry(string File, string Path, JsonElement 
         return entry.Element.GetBoolean();
     }
 
-    /// <summary>A token id that this entry is.</summary>
-    public int TokenId() =>
-        Element.ValueKind == JsonValueKind.Number && Element.TryGetInt32(out int id) && id is >= 0 and < int.MaxValue
-            ? id
-            : throw Fail($"a token id is a whole number from 0 on, not {Quoted}.");
-
-    /// <summary>What an array holds.</summary>
-    public IEnumerable<JsonEntry> Items()
+    /// <summary>Whether a value is a token id.</summary>
+    public static bool IsTokenId(JsonElement value, out int id)
     {
-        RequireKind(JsonValueKind.Array);
-        int index = 0;
-        foreach (JsonElement item in Element.EnumerateArray())
-            yield return new JsonEntry(File, $"{Path}[{index++}]", item);
+        id = 0;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out id) && id is >= 0 and < int.MaxValue;
+    }
+
+    /// <summary>A token id that has to be there.</summary>
+    public int TokenId(string name)
+    {
+        JsonEntry entry = Require(name, JsonValueKind.Number);
+        return IsTokenId(entry.Element, out int id) ? id : throw entry.Fail($"a token id is a whole number from 0 on, not {entry.Quoted}.");
     }
 
     /// <summary>The objects of an array that has to be there.</summary>
     public List<JsonEntry> Objects(string name)
     {
-        List<JsonEntry> items = [.. Require(name, JsonValueKind.Array).Items()];
-        items.ForEach(item => item.RequireKind(JsonValueKind.Object));
+        JsonEntry array = Require(name, JsonValueKind.Array);
+        List<JsonEntry> items = [];
+        foreach (JsonElement item in array.Element.EnumerateArray())
+        {
+            items.Add(new JsonEntry(File, $"{array.Path}[{items.Count}]", item));
+            items[^1].RequireKind(JsonValueKind.Object);
+        }
+
         return items;
     }
 

@@ -8,19 +8,26 @@ internal sealed class PieceEncoder
 {
     private const int LongPiece = 2000;
 
-    private readonly BytePairModel _model;
     private readonly BytePairMerger _merger;
+    private readonly Dictionary<string, int>? _wholePieces;
+
+    // Of a byte-level model.
     private readonly BpeTokenizer? _shortPieces;
+
+    // Of a model over characters.
     private readonly Dictionary<Rune, int> _idOfCharacter = [];
-    private readonly int[] _idOfByte;
+    private readonly int? _unknownId;
+    private readonly bool _fusesUnknown;
+
+    private readonly int?[] _idOfByte = [];
 
     public PieceEncoder(BytePairModel model)
     {
-        _model = model;
         _merger = new BytePairMerger(model);
+        _wholePieces = model.WholePiecesFirst ? model.Vocabulary : null;
         if (model.IsByteLevel)
         {
-            _idOfByte = [.. Enumerable.Range(0, 256).Select(value => model.Vocabulary[ByteAlphabet.ToChar((byte)value).ToString()])];
+            _idOfByte = [.. Enumerable.Range(0, 256).Select(value => (int?)model.Vocabulary[ByteAlphabet.ToChar((byte)value).ToString()])];
             // Without a pre-tokenizer: PieceSplitter cuts the text, because the library's matches UTF-16 code units only.
             _shortPieces = BpeTokenizer.Create(new BpeOptions(model.Vocabulary)
             {
@@ -30,7 +37,9 @@ internal sealed class PieceEncoder
             return;
         }
 
-        _idOfByte = model.IdOfByte ?? [];
+        _idOfByte = model.IdOfByte ?? new int?[256];
+        _unknownId = model.UnknownId;
+        _fusesUnknown = model.FusesUnknown;
         foreach ((string token, int id) in model.Vocabulary)
         {
             if (Rune.TryGetRuneAt(token, 0, out Rune rune) && rune.Utf16SequenceLength == token.Length)
@@ -42,54 +51,68 @@ internal sealed class PieceEncoder
     /// <param name="ids">Receives the ids.</param>
     public void Encode(ReadOnlySpan<char> piece, List<int> ids)
     {
-        if (_model.WholePiecesFirst && TryFindWhole(piece, out int id))
+        if (_wholePieces is not null && TryFindWhole(_wholePieces, piece, out int id))
             ids.Add(id);
         else if (_shortPieces is not null && piece.Length <= LongPiece)
             ids.AddRange(_shortPieces.EncodeToIds(piece, considerPreTokenization: false, considerNormalization: false));
         else
-            _merger.Merge(_model.IsByteLevel ? [.. Utf8(piece).Select(value => _idOfByte[value])] : Characters(piece), ids);
+            _merger.Merge(_shortPieces is not null ? Bytes(piece) : Characters(piece), ids);
     }
 
-    private bool TryFindWhole(ReadOnlySpan<char> piece, out int id)
+    private bool TryFindWhole(Dictionary<string, int> tokens, ReadOnlySpan<char> piece, out int id)
     {
-        if (!_model.IsByteLevel)
-            return _model.Vocabulary.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(piece, out id);
+        if (_shortPieces is null)
+            return tokens.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(piece, out id);
         byte[] bytes = Utf8(piece);
-        return _model.Vocabulary.TryGetValue(string.Create(bytes.Length, bytes, (chars, source) =>
+        return tokens.TryGetValue(string.Create(bytes.Length, bytes, (chars, source) =>
         {
             for (int i = 0; i < chars.Length; i++)
                 chars[i] = ByteAlphabet.ToChar(source[i]);
         }), out id);
     }
 
+    private int[] Bytes(ReadOnlySpan<char> piece) => Array.ConvertAll(Utf8(piece), value => _idOfByte[value]!.Value);
+
+    // As Hugging Face's tokenizers: a token for unknown characters waits for the next known one, behind bytes in between.
     private int[] Characters(ReadOnlySpan<char> piece)
     {
         var symbols = new List<int>(piece.Length);
-        Span<byte> bytes = stackalloc byte[4];
-        bool afterUnknown = false;
+        bool unknownWaits = false;
         foreach (Rune rune in piece.EnumerateRunes())
         {
-            bool isUnknown = false;
             if (_idOfCharacter.TryGetValue(rune, out int id))
             {
+                if (unknownWaits)
+                    symbols.Add(_unknownId!.Value);
+                unknownWaits = false;
                 symbols.Add(id);
             }
-            else if (_model.IdOfByte is not null)
+            else if (!TryAddBytes(rune, symbols))
             {
-                foreach (byte value in bytes[..rune.EncodeToUtf8(bytes)])
-                    symbols.Add(_idOfByte[value]);
+                if (unknownWaits && !_fusesUnknown)
+                    symbols.Add(_unknownId!.Value);
+                unknownWaits = true;
             }
-            else
-            {
-                isUnknown = true;
-                if (!(afterUnknown && _model.FusesUnknown))
-                    symbols.Add(_model.UnknownId!.Value);
-            }
-
-            afterUnknown = isUnknown;
         }
 
+        if (unknownWaits)
+            symbols.Add(_unknownId!.Value);
         return [.. symbols];
+    }
+
+    private bool TryAddBytes(Rune rune, List<int> symbols)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        bytes = bytes[..rune.EncodeToUtf8(bytes)];
+        foreach (byte value in bytes)
+        {
+            if (_idOfByte[value] is null)
+                return false;
+        }
+
+        foreach (byte value in bytes)
+            symbols.Add(_idOfByte[value]!.Value);
+        return true;
     }
 
     private static byte[] Utf8(ReadOnlySpan<char> piece)

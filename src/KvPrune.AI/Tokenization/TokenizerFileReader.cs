@@ -58,7 +58,7 @@ internal static class TokenizerFileReader
         foreach (JsonEntry item in root.Objects("added_tokens"))
         {
             string content = item.Text("content");
-            int id = item.Require("id", JsonValueKind.Number).TokenId();
+            int id = item.TokenId("id");
             if (content.Length == 0)
                 throw item.Fail("content", "a token needs text.");
             if (!contents.Add(content))
