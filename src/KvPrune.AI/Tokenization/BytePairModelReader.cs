@@ -117,12 +117,12 @@ internal sealed class BytePairModelReader(JsonEntry model, List<AddedToken> adde
         return merges;
     }
 
-    private static string?[] PartsOf(JsonElement merge) => merge.ValueKind switch
+    private static string[] PartsOf(JsonElement merge) => merge.ValueKind switch
     {
         JsonValueKind.String => merge.GetString()!.Split(' '),
         JsonValueKind.Array when merge.GetArrayLength() == 2
             && merge[0].ValueKind == JsonValueKind.String
-            && merge[1].ValueKind == JsonValueKind.String => [merge[0].GetString(), merge[1].GetString()],
+            && merge[1].ValueKind == JsonValueKind.String => [merge[0].GetString()!, merge[1].GetString()!],
         _ => [],
     };
 
