@@ -87,34 +87,46 @@ internal sealed class BytePairModelReader(JsonEntry model, List<AddedToken> adde
     /// <summary>Reads the merges, and takes out of the vocabulary the added tokens that are not for ordinary text.</summary>
     private List<(string Left, string Right)> ReadMerges(Dictionary<string, int> vocabulary)
     {
-        // Special tokens, which ordinary text must never become, and others as long as no merge makes them of it.
-        HashSet<string> special = [.. addedTokens.Where(token => token.IsSpecial).Select(token => token.Content)];
-        HashSet<string> leftOut = [.. addedTokens.Select(token => token.Content).Where(token => special.Contains(token) || !IsSymbol(token))];
         var merges = new List<(string Left, string Right)>();
-        var seen = new HashSet<(string, string)>();
-        foreach (JsonElement item in model.Require("merges", JsonValueKind.Array).Element.EnumerateArray())
+        JsonElement array = model.Require("merges", JsonValueKind.Array).Element;
+        foreach (JsonElement item in array.EnumerateArray())
         {
             if (PartsOf(item) is not [string left, string right])
-                throw Entry().Fail($"a merge is two tokens, not {Entry().Quoted}.");
-            if (!seen.Add((left, right)))
-                throw Entry().Fail($"the merge '{left} {right}' is there twice.");
-            string both = left + right;
-            if (!special.Contains(both))
-                leftOut.Remove(both);
-            foreach (string token in new ReadOnlySpan<string>([left, right, both]))
-            {
-                if (!vocabulary.ContainsKey(token) || leftOut.Contains(token))
-                    throw Entry().Fail($"the vocabulary has no token '{token}' for ordinary text.");
-            }
-
+                throw Entry(merges.Count).Fail($"a merge is two tokens, not {Entry(merges.Count).Quoted}.");
             merges.Add((left, right));
-
-            JsonEntry Entry() => new(model.File, $"model.merges[{merges.Count}]", item);
         }
 
-        foreach (string token in leftOut)
-            vocabulary.Remove(token);
-        return merges;
+        RemoveAddedTokens(vocabulary, merges);
+        var last = new Dictionary<(string, string), int>(merges.Count);
+        for (int i = 0; i < merges.Count; i++)
+        {
+            (string left, string right) = merges[i];
+            if (!vocabulary.ContainsKey(left) || !vocabulary.ContainsKey(right) || !vocabulary.ContainsKey(left + right))
+                throw Entry(i).Fail($"the vocabulary has no token '{left}', '{right}' or '{left + right}' for ordinary text.");
+            last[(left, right)] = i;
+        }
+
+        // A merge that is there twice has its last place, as Hugging Face's tokenizers have it.
+        return last.Count == merges.Count ? merges : [.. merges.Where((merge, i) => last[merge] == i)];
+
+        JsonEntry Entry(int index) => new(model.File, $"model.merges[{index}]", array[index]);
+    }
+
+    // Special tokens, which ordinary text must never become, and others that no merge makes of it.
+    private void RemoveAddedTokens(Dictionary<string, int> vocabulary, List<(string Left, string Right)> merges)
+    {
+        HashSet<string> unmade = [.. addedTokens.Select(token => token.Content).Where(token => !IsSymbol(token))];
+        if (unmade.Count > 0)
+        {
+            foreach ((string left, string right) in merges)
+                unmade.Remove(left + right);
+        }
+
+        foreach (AddedToken token in addedTokens)
+        {
+            if (token.IsSpecial || unmade.Contains(token.Content))
+                vocabulary.Remove(token.Content);
+        }
     }
 
     private static string[] PartsOf(JsonElement merge) => merge.ValueKind switch

@@ -5,5 +5,5 @@ namespace KvPrune.AI.Tokenization;
 /// <param name="Marks">The added tokens, in order, each with the number of ids up to and including it.</param>
 internal sealed record EncodedPrompt(int[] Tokens, IReadOnlyList<EncodedPrompt.Mark> Marks)
 {
-    internal readonly record struct Mark(AddedTokenFinder.Found Found, int TokensUpToHere);
+    internal readonly record struct Mark(AddedTokenScanner.Occurrence Occurrence, int TokensUpToHere);
 }

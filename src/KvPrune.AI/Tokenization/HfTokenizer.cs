@@ -18,19 +18,17 @@ namespace KvPrune.AI.Tokenization;
 /// </remarks>
 public sealed class HfTokenizer
 {
-    private readonly Normalizer _normalizer;
+    private readonly PromptCutter _cutter;
     private readonly PreTokenizer _preTokenizer;
     private readonly PieceEncoder _pieces;
     private readonly TokenBytes _tokens;
-    private readonly AddedTokenFinder _added;
 
     private HfTokenizer(TokenizerFile file)
     {
-        _normalizer = file.Normalizer;
+        _cutter = new PromptCutter(file);
         _preTokenizer = file.PreTokenizer;
         _pieces = new PieceEncoder(file.Model);
         _tokens = new TokenBytes(file);
-        _added = new AddedTokenFinder(file);
         VocabularySize = _tokens.HighestId + 1;
         SpecialTokens = new ReadOnlyDictionary<string, int>(
             file.AddedTokens.Where(token => token.IsSpecial).ToDictionary(token => token.Content, token => token.Id));
@@ -62,7 +60,7 @@ public sealed class HfTokenizer
     {
         ArgumentNullException.ThrowIfNull(text);
         var ids = new List<int>(text.Length / 2);
-        EncodePlain(text, new(0, false), ids);
+        EncodePart(_cutter.Plain(text), ids);
         return [.. ids];
     }
 
@@ -81,19 +79,17 @@ public sealed class HfTokenizer
     /// <summary>As <see cref="Encode(RenderedPrompt)"/>, with what <see cref="CountPrefix"/> has to know.</summary>
     internal EncodedPrompt EncodeWithMarks(RenderedPrompt prompt)
     {
-        string text = prompt.Text;
         var marks = new List<EncodedPrompt.Mark>();
-        var ids = new List<int>(text.Length / 2);
-        AddedTokenFinder.Gap gap = default;
-        foreach (AddedTokenFinder.Found found in _added.Find(prompt))
+        var ids = new List<int>(prompt.Text.Length / 2);
+        foreach (PromptCutter.Part part in _cutter.Cut(prompt))
         {
-            EncodePlain(text.AsSpan(gap.Start, found.Occurrence.Start - gap.Start), gap, ids);
-            ids.Add(found.Occurrence.Token.Id);
-            gap = found.After;
-            marks.Add(new(found, ids.Count));
+            EncodePart(part, ids);
+            if (part.Token is not { } occurrence)
+                continue;
+            ids.Add(occurrence.Token.Id);
+            marks.Add(new(occurrence, ids.Count));
         }
 
-        EncodePlain(text.AsSpan(gap.Start), gap, ids);
         return new EncodedPrompt([.. ids], marks);
     }
 
@@ -105,21 +101,21 @@ public sealed class HfTokenizer
     /// <param name="prefix">A prompt whose text the whole one's begins with.</param>
     internal int? CountPrefix(EncodedPrompt whole, RenderedPrompt prefix)
     {
-        List<AddedTokenFinder.Found> found = _added.Find(prefix);
-        if (found.Count > whole.Marks.Count)
+        List<PromptCutter.Part> parts = _cutter.Cut(prefix);
+        int marks = parts.Count - 1;
+        if (marks > whole.Marks.Count)
             return null;
-        for (int i = 0; i < found.Count; i++)
+        for (int i = 0; i < marks; i++)
         {
             // Equal ends follow, unless the last one takes white space that the prefix no longer has: then nothing is left.
-            AddedTokenScanner.Occurrence occurrence = found[i].Occurrence, other = whole.Marks[i].Found.Occurrence;
+            AddedTokenScanner.Occurrence occurrence = parts[i].Token!.Value, other = whole.Marks[i].Occurrence;
             if (occurrence.Token != other.Token || occurrence.Start != other.Start)
                 return null;
         }
 
-        int count = found.Count == 0 ? 0 : whole.Marks[found.Count - 1].TokensUpToHere;
-        AddedTokenFinder.Gap gap = found.Count == 0 ? default : found[^1].After;
+        int count = marks == 0 ? 0 : whole.Marks[marks - 1].TokensUpToHere;
         var rest = new List<int>();
-        EncodePlain(prefix.Text.AsSpan(gap.Start), gap, rest);
+        EncodePart(parts[^1], rest);
         return whole.Tokens.AsSpan(count).StartsWith(CollectionsMarshal.AsSpan(rest)) ? count + rest.Count : null;
     }
 
@@ -142,32 +138,12 @@ public sealed class HfTokenizer
     /// <summary>A decoder for tokens that arrive one by one.</summary>
     public StreamingDetokenizer CreateDetokenizer() => new(_tokens);
 
-    private void EncodePlain(ReadOnlySpan<char> text, AddedTokenFinder.Gap gap, List<int> ids)
+    private void EncodePart(PromptCutter.Part part, List<int> ids)
     {
-        if (text.IsEmpty)
+        if (part.Text.Length == 0)
             return;
-
-        string normalized = _normalizer.Apply(WellFormed(text), gap.Continues);
-        if (normalized.Length == 0)
-            return;
-        normalized = _preTokenizer.Mark(normalized, isFirst: gap.Start == 0);
-        foreach ((int start, int length) in _preTokenizer.Split(normalized))
-            _pieces.Encode(normalized.AsSpan(start, length), ids);
-    }
-
-    private static string WellFormed(ReadOnlySpan<char> text)
-    {
-        var chars = text.ToArray();
-        for (int i = 0; i < chars.Length; i++)
-        {
-            if (!char.IsSurrogate(chars[i]))
-                continue;
-            if (char.IsHighSurrogate(chars[i]) && i + 1 < chars.Length && char.IsLowSurrogate(chars[i + 1]))
-                i++;
-            else
-                chars[i] = '\uFFFD';
-        }
-
-        return new string(chars);
+        string text = _preTokenizer.Mark(part.Text, part.StartsPrompt);
+        foreach ((int start, int length) in _preTokenizer.Split(text))
+            _pieces.Encode(text.AsSpan(start, length), ids);
     }
 }

@@ -27,10 +27,7 @@ internal sealed class Normalizer(IReadOnlyList<Normalizer.Step> steps)
     public int PrependedLength { get; } = steps.OfType<Step.Prepend>().Sum(step => step.Text.Length);
 
     /// <param name="text">Well-formed UTF-16.</param>
-    /// <param name="continues">
-    /// Whether the text goes on after an added token that was found in normalised text: nothing is put in front of it.
-    /// </param>
-    public string Apply(string text, bool continues = false)
+    public string Apply(string text)
     {
         if (text.Length == 0)
             return text;
@@ -38,7 +35,7 @@ internal sealed class Normalizer(IReadOnlyList<Normalizer.Step> steps)
         {
             text = step switch
             {
-                Step.Prepend prepend => continues ? text : prepend.Text + text,
+                Step.Prepend prepend => prepend.Text + text,
                 Step.Replace replace => text.Replace(replace.Old, replace.New, StringComparison.Ordinal),
                 _ => text.Normalize(NormalizationForm.FormC),
             };

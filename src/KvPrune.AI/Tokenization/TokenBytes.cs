@@ -12,7 +12,9 @@ internal sealed class TokenBytes
             _bytes[id] = file.Decoder.ToBytes(token, isAdded: false);
         foreach (AddedToken token in file.AddedTokens)
         {
-            _bytes[token.Id] = file.Decoder.ToBytes(token.Content, isAdded: true);
+            // One that is looked for in normalised text stands for all that it takes there, such as the space before it.
+            string content = token.InNormalised ? file.Normalizer.Apply(token.Content) : token.Content;
+            _bytes[token.Id] = file.Decoder.ToBytes(content, isAdded: true);
             if (token.IsSpecial)
                 _special.Add(token.Id);
         }
