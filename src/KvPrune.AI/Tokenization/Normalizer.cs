@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>The entry "normalizer" of a tokenizer.json: how text is changed before it is cut.</summary>
@@ -14,7 +12,7 @@ internal sealed class Normalizer(IReadOnlyList<Normalizer.Step> steps)
         /// <summary>One string put in the place of another.</summary>
         public sealed record Replace(string Old, string New) : Step;
 
-        /// <summary>Unicode's composed form.</summary>
+        /// <summary>Unicode's composed form (NFC).</summary>
         public sealed record Compose : Step;
     }
 
@@ -37,7 +35,7 @@ internal sealed class Normalizer(IReadOnlyList<Normalizer.Step> steps)
             {
                 Step.Prepend prepend => prepend.Text + text,
                 Step.Replace replace => text.Replace(replace.Old, replace.New, StringComparison.Ordinal),
-                _ => text.Normalize(NormalizationForm.FormC),
+                _ => ComposedForm.Of(text),
             };
         }
 

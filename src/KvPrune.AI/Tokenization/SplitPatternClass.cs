@@ -34,7 +34,7 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
     }
 
     /// <summary>\s, \S, \d, \D, \p{…} and \P{…}, which mean the same to both engines; null for another escape.</summary>
-    public static string? EscapedSet(string pattern, ref int position)
+    public static string? EscapedSet(string pattern, ref int position, bool ignoreCase)
     {
         if (position + 1 >= pattern.Length)
             return null;
@@ -49,6 +49,8 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
             return null;
         int end = pattern.IndexOf('}', position);
         string name = end > position + 2 && pattern[position + 2] == '{' ? pattern[(position + 3)..end] : "";
+        if (ignoreCase)
+            throw Unsupported("a category in any case", position);
         if (!Categories.Contains(name))
             throw Unsupported($"'\\{kind}' of something other than a general category", position);
         position = end + 1;
@@ -94,8 +96,6 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
     {
         if (EscapedSetAt(ref position) is { } set)
         {
-            if (ignoreCase && set[1] is 'p' or 'P')
-                throw Unsupported("a category in any case", position);
             output.Append(set);
             if (Peek(position) == '-' && Peek(position + 1) != ']')
                 throw Unsupported("'-' after a set", position);
@@ -138,7 +138,7 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
         }
     }
 
-    private string? EscapedSetAt(ref int position) => Peek(position) == '\\' ? EscapedSet(pattern, ref position) : null;
+    private string? EscapedSetAt(ref int position) => Peek(position) == '\\' ? EscapedSet(pattern, ref position, ignoreCase) : null;
 
     private char Character(ref int position)
     {

@@ -74,7 +74,7 @@ internal sealed class SplitPatternTranslator(string pattern)
                 break;
             case '\\':
                 _foldedBefore = '\0';
-                if (SplitPatternClass.EscapedSet(pattern, ref _position) is { } set)
+                if (SplitPatternClass.EscapedSet(pattern, ref _position, ignoreCase) is { } set)
                     _output.Append(set);
                 else
                     Literal(SplitPatternClass.EscapedCharacter(pattern, ref _position), ignoreCase);
