@@ -22,7 +22,9 @@ internal readonly record struct JsonEntry(string File, string Path, JsonElement 
         }
     }
 
-    /// <summary>An entry of an object; null if it is missing. One that is null counts as missing, as everywhere in this format.</summary>
+    /// <summary>
+    /// An entry of an object; null if it is missing. One that is null counts as missing, as everywhere in this format.
+    /// </summary>
     public JsonEntry? Find(string name) =>
         Element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
             ? new JsonEntry(File, PathOf(name), value)
@@ -65,7 +67,9 @@ internal readonly record struct JsonEntry(string File, string Path, JsonElement 
     public int TokenId(string name)
     {
         JsonEntry entry = Require(name, JsonValueKind.Number);
-        return IsTokenId(entry.Element, out int id) ? id : throw entry.Fail($"a token id is a whole number from 0 on, not {entry.Quoted}.");
+        return IsTokenId(entry.Element, out int id)
+            ? id
+            : throw entry.Fail($"a token id is a whole number from 0 on, not {entry.Quoted}.");
     }
 
     /// <summary>The objects of an array that has to be there.</summary>

@@ -27,7 +27,8 @@ internal sealed class PieceEncoder
         _wholePieces = model.WholePiecesFirst ? model.Vocabulary : null;
         if (model.IsByteLevel)
         {
-            _idOfByte = [.. Enumerable.Range(0, 256).Select(value => (int?)model.Vocabulary[ByteAlphabet.ToChar((byte)value).ToString()])];
+            _idOfByte =
+                [.. Enumerable.Range(0, 256).Select(value => (int?)model.Vocabulary[$"{ByteAlphabet.ToChar((byte)value)}"])];
             // Without a pre-tokenizer: PieceSplitter cuts the text, because the library's matches UTF-16 code units only.
             _shortPieces = BpeTokenizer.Create(new BpeOptions(model.Vocabulary)
             {

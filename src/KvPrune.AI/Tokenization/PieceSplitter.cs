@@ -13,13 +13,14 @@ internal static class PieceSplitter
 {
     // One rare character of each category that has members outside the basic plane.
     private static readonly Dictionary<UnicodeCategory, char> StandIns =
-        "\uA722\uA723\u1F88\uA788\uA9E0\uA66F\uA823\uA670\uA8D0\uA6E6\uA830\uFE4D\uFE58\uFE59\uFE5A\u2E02\u2E03\uA673\uFE62\uA838\uA700\uA828\uFFF9\uF8F0\uFDD0"
+        ("\uA722\uA723\u1F88\uA788\uA9E0\uA66F\uA823\uA670\uA8D0\uA6E6\uA830\uFE4D\uFE58\uFE59\uFE5A\u2E02\u2E03\uA673\uFE62"
+            + "\uA838\uA700\uA828\uFFF9\uF8F0\uFDD0")
             .ToDictionary(char.GetUnicodeCategory);
 
     /// <summary>Whether a character may stand for others, so that no pattern may tell it from them.</summary>
     public static bool IsStandIn(char character) => StandIns.ContainsValue(character);
 
-    /// <summary>The stand-ins in a range of characters.</summary>
+    /// <summary>Whether a range of characters has one that may stand for others.</summary>
     public static bool HasStandIn(char first, char last) => StandIns.Values.Any(value => value >= first && value <= last);
 
     /// <summary>Start and length of every piece, in order.</summary>

@@ -5,7 +5,7 @@ namespace KvPrune.AI.Tokenization;
 /// <param name="steps">Applied one after the other, each to the pieces of the one before.</param>
 internal sealed class PreTokenizer(PreTokenizer.LeadingMark? mark, IReadOnlyList<SplitStep> steps)
 {
-    /// <summary>A space that every text is to begin with, so that its first word is the token it is inside a sentence.</summary>
+    /// <summary>A space to begin a text with, so that its first word is the token it is inside a sentence.</summary>
     /// <param name="Text">A space, or the character that stands for one in all of the text.</param>
     /// <param name="When">Which texts get it.</param>
     internal sealed record LeadingMark(char Text, MarkedTexts When);

@@ -48,7 +48,8 @@ internal sealed class PreTokenizerReader
                 AddMetaspace(entry);
                 break;
             case "Digits":
-                _steps.Add(new(entry.Flag("individual_digits") ? SplitPattern.Digit : SplitPattern.Digits, SplitBehavior.Isolated));
+                bool single = entry.Flag("individual_digits");
+                _steps.Add(new(single ? SplitPattern.Digit : SplitPattern.Digits, SplitBehavior.Isolated));
                 break;
             case "Split":
                 _steps.Add(new(ReadPattern(entry), ReadBehavior(entry), entry.Flag("invert")));
@@ -83,7 +84,8 @@ internal sealed class PreTokenizerReader
             "never" => PreTokenizer.MarkedTexts.None,
             "first" when marksAll => PreTokenizer.MarkedTexts.FirstOfPrompt,
             "always" when marksAll => PreTokenizer.MarkedTexts.All,
-            _ => throw entry.Fail("prepend_scheme", $"always, first or never is expected, as add_prefix_space has it, not {scheme}."),
+            _ => throw entry.Fail(
+                "prepend_scheme", $"always, first or never is expected, as add_prefix_space has it, not {scheme}."),
         }));
         if (entry.Flag("split", whenMissing: true))
             _steps.Add(new(SplitPattern.Literal(text), SplitBehavior.MergedWithNext));
@@ -126,6 +128,7 @@ internal sealed class PreTokenizerReader
         "Removed" => SplitBehavior.Removed,
         "MergedWithPrevious" => SplitBehavior.MergedWithPrevious,
         "MergedWithNext" => SplitBehavior.MergedWithNext,
-        string other => throw entry.Fail("behavior", $"{string.Join(", ", Enum.GetNames<SplitBehavior>())} are supported, not {other}."),
+        string other => throw entry.Fail(
+            "behavior", $"{string.Join(", ", Enum.GetNames<SplitBehavior>())} are supported, not {other}."),
     };
 }

@@ -69,7 +69,11 @@ internal sealed class PromptCutter
             int from = 0;
             foreach (AddedTokenScanner.Occurrence found in _inNormalised.Find(searched, within))
             {
-                var occurrence = found with { Start = Math.Max(found.Start - shift, start), End = Math.Max(found.End - shift, start) };
+                AddedTokenScanner.Occurrence occurrence = found with
+                {
+                    Start = Math.Max(found.Start - shift, start),
+                    End = Math.Max(found.End - shift, start),
+                };
                 parts.Add(new(TextOf(from, found.Start), start == 0 && from == 0, occurrence));
                 from = found.End;
             }

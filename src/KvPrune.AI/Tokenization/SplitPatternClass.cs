@@ -85,7 +85,9 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
             output.Append(CultureInfo.InvariantCulture, $"\\u{(int)value:X4}");
     }
 
-    /// <summary>An ASCII letter in both cases, with the other characters that Unicode folds to it: long s and the Kelvin sign.</summary>
+    /// <summary>
+    /// An ASCII letter in both cases, with the other characters that Unicode folds to it: long s and the Kelvin sign.
+    /// </summary>
     public static string Folds(char letter)
     {
         char lower = char.ToLowerInvariant(letter);
@@ -138,7 +140,8 @@ internal readonly struct SplitPatternClass(string pattern, StringBuilder output,
         }
     }
 
-    private string? EscapedSetAt(ref int position) => Peek(position) == '\\' ? EscapedSet(pattern, ref position, ignoreCase) : null;
+    private string? EscapedSetAt(ref int position) =>
+        Peek(position) == '\\' ? EscapedSet(pattern, ref position, ignoreCase) : null;
 
     private char Character(ref int position)
     {

@@ -185,7 +185,9 @@ internal sealed class SplitPatternTranslator(string pattern)
     }
 
     private static int? Limit(string text) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value <= MostRepeats ? value : null;
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value <= MostRepeats
+            ? value
+            : null;
 
     private bool LooksAt(string text) => string.CompareOrdinal(pattern, _position, text, 0, text.Length) == 0;
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using KvPrune.AI.Templates;
@@ -48,6 +49,21 @@ public sealed class GoldenTests
             foreach (int id in ids)
                 streamed.Append(detokenizer.Append(id));
             Assert.Equal(text, streamed.Append(detokenizer.Flush()).ToString());
+        }
+    }
+
+    // Runs that patterns could go back over again and again. Twenty times what was measured.
+    [Theory]
+    [MemberData(nameof(Families))]
+    public void Long_runs_take_time_in_proportion_to_their_length(string family)
+    {
+        HfTokenizer tokenizer = GoldenFamilies.Load(family);
+        foreach (string unit in (string[])["A", "a", "aA", "é\u0301", "你", "1", " ", " \n", "\n", "\t\u3000", "-", "'s", "/", "😀", "𝐀"])
+        {
+            string text = string.Concat(Enumerable.Repeat(unit, 40_000 / unit.Length)) + "x";
+            var watch = Stopwatch.StartNew();
+            tokenizer.Encode(text);
+            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5), $"{JsonSerializer.Serialize(unit)}: {watch.Elapsed}");
         }
     }
 
