@@ -1,8 +1,9 @@
 using System.CommandLine;
 using KvPrune.Benchmarks.Attention;
+using KvPrune.Benchmarks.Model;
 
-var root = new RootCommand("Measures KvPrune against the operators of ONNX Runtime.")
+var root = new RootCommand("Measures KvPrune against ONNX Runtime.")
 {
-    AttentionCommand.Create(),
+    AttentionCommand.Create(), ModelCommand.Create(),
 };
 return root.Parse(args).Invoke();

@@ -11,6 +11,15 @@ public sealed class KvPruneOptions
     /// <summary>The model's name in responses and telemetry; the folder's name by default.</summary>
     public string? ModelId { get; set; }
 
+    /// <summary>What runs the model.</summary>
+    public DecoderRuntimeKind Runtime { get; set; }
+
+    /// <summary>
+    /// The folder of ONNX Runtime GenAI's native library, for <see cref="DecoderRuntimeKind.GenAI"/>. Null: the one that
+    /// the package Microsoft.ML.OnnxRuntimeGenAI or Microsoft.ML.OnnxRuntimeGenAI.Cuda brings.
+    /// </summary>
+    public string? GenAILibraryFolder { get; set; }
+
     /// <summary>What is kept of prompts and answers in the KV cache, unless a request says otherwise.</summary>
     public PruningPolicy Policy { get; set; } = PruningPolicy.Compact;
 

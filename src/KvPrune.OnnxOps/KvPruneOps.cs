@@ -26,7 +26,15 @@ public static class KvPruneOps
     public static void Register(SessionOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        options.RegisterCustomOpLibrary(NativeLibraryFile.FullPath);
+        options.RegisterCustomOpLibrary(LibraryToRegister());
+    }
+
+    /// <summary>Full path of the operator library, for what registers it in place of <see cref="Register"/>.</summary>
+    /// <inheritdoc cref="Register" path="/exception"/>
+    internal static string LibraryToRegister()
+    {
+        OperatorDomain.EnsureEntered();
+        return NativeLibraryFile.FullPath;
     }
 
     /// <summary>Uses the named kernels in the whole process from now on; null: the best that this CPU runs.</summary>

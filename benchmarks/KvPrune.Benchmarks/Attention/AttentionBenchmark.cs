@@ -1,3 +1,5 @@
+using KvPrune.Benchmarks.Measuring;
+
 namespace KvPrune.Benchmarks.Attention;
 
 /// <summary>Times decode attention of one token, each format in turn with the stock operator.</summary>

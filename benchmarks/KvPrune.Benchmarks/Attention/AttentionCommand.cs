@@ -1,3 +1,4 @@
+using KvPrune.Benchmarks.Measuring;
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;

@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using KvPrune.OnnxOps.Onnx;
+using KvPrune.OnnxOps.Rewriting;
 
 namespace KvPrune.Benchmarks.Attention;
 
@@ -27,7 +28,8 @@ internal static class AttentionGraphs
         var node = Node("kvprune", "PrunedGroupQueryAttention", shape);
         node.Input.Add(["query", "key", "value", "sequence_handles", "total_sequence_length", "seqlens_k"]);
         node.Output.Add("output");
-        node.Attribute.Add([Int("do_rotary", 0), Float("scale", 0), Int("layer", 0), Int("cache_manager", manager)]);
+        node.Attribute.Add(new AttentionOptions(Scale: 0).Attributes());
+        node.Attribute.Add([Int("layer", 0), Int("cache_manager", manager)]);
         return Model(
             node,
             [.. QueryKeyValue(shape), Value("sequence_handles", TensorProto.Types.DataType.Int64, [1]), .. Lengths()],
@@ -81,9 +83,6 @@ internal static class AttentionGraphs
             Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)type, Shape = shape } },
         };
     }
-
-    private static AttributeProto Float(string name, float value) =>
-        new() { Name = name, Type = AttributeProto.Types.AttributeType.Float, F = value };
 
     private static AttributeProto Int(string name, long value) =>
         new() { Name = name, Type = AttributeProto.Types.AttributeType.Int, I = value };

@@ -1,3 +1,5 @@
+using KvPrune.Benchmarks.Measuring;
+
 namespace KvPrune.Benchmarks.Attention;
 
 /// <summary>One implementation of attention over a filled cache.</summary>

@@ -1,3 +1,4 @@
+using KvPrune.Benchmarks.Measuring;
 using KvPrune.OnnxOps;
 using Microsoft.ML.OnnxRuntime;
 

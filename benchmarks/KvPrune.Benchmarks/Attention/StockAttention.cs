@@ -1,3 +1,4 @@
+using KvPrune.Benchmarks.Measuring;
 using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.Benchmarks.Attention;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
+using KvPrune.AI.Runtimes.GenAI;
 using KvPrune.AI.Sampling;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
@@ -15,7 +16,7 @@ namespace KvPrune.AI.Chat;
 internal sealed class ChatModel : IDisposable
 {
     private ChatModel(
-        InferenceEngine engine, HfTokenizer tokenizer, ChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
+        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
     {
         Engine = engine;
         Tokenizer = tokenizer;
@@ -27,7 +28,7 @@ internal sealed class ChatModel : IDisposable
 
     public InferenceEngine Engine { get; }
 
-    public HfTokenizer Tokenizer { get; }
+    public IPromptTokenizer Tokenizer { get; }
 
     public PromptBuilder Prompts { get; }
 
@@ -48,7 +49,8 @@ internal sealed class ChatModel : IDisposable
         folder.RequireTokens(tokenizer.VocabularySize);
         var template = ChatTemplate.Load(folder.Path);
         string modelId = options.ModelId ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(folder.Path));
-        var runtime = OnnxRuntimeDecoder.Load(folder, options.KvCacheByteLimit, options.Threads);
+        IDecoderRuntime runtime = LoadRuntime(folder, options);
+        if (runtime.MaxDecodeBatch == 1) Log.DecodesOneByOne(logger, modelId);
         var engine = new InferenceEngine(runtime, new EngineSettings
         {
             ContextLength = folder.ContextLength,
@@ -61,6 +63,11 @@ internal sealed class ChatModel : IDisposable
         Log.ModelLoaded(logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, KvPruneOps.Kernels);
         return new ChatModel(engine, tokenizer, template, folder, options);
     }
+
+    private static IDecoderRuntime LoadRuntime(GenAIModelFolder folder, KvPruneOptions options) =>
+        options.Runtime == DecoderRuntimeKind.GenAI
+            ? GenAIDecoder.Load(folder, options.KvCacheByteLimit, options.Threads, options.GenAILibraryFolder)
+            : OnnxRuntimeDecoder.Load(folder, options.KvCacheByteLimit, options.Threads);
 
     /// <summary>Ids of the special tokens among these texts.</summary>
     public int[] SpecialTokens(IEnumerable<string> texts) =>

@@ -20,6 +20,11 @@ internal sealed record ChatRequestSettings(
             throw new NotSupportedException($"ModelId is '{modelId}', but this client runs '{model.Engine.ModelId}'. Leave it unset, or ask that model's client.");
         SamplingOptions sampling = ReadSampling(options, model.Sampling, client);
         sampling.Validate();
+        foreach (int token in sampling.LogitBias?.Keys ?? [])
+        {
+            if (token >= model.Engine.VocabularySize)
+                throw new ArgumentException($"LogitBias names token {token}; the model has {model.Engine.VocabularySize} tokens.", nameof(options));
+        }
         int maxOutputTokens = options.MaxOutputTokens ?? model.MaxOutputTokens;
         if (maxOutputTokens < 1) throw new ArgumentException($"MaxOutputTokens is {maxOutputTokens}; it must be at least 1.", nameof(options));
         string[] stops = [.. options.StopSequences ?? []];
@@ -41,11 +46,16 @@ internal sealed record ChatRequestSettings(
             Temperature = own.Temperature ?? options.Temperature,
             TopK = own.TopK ?? options.TopK,
             TopP = own.TopP ?? options.TopP,
+            MinP = own.MinP,
             Seed = own.Seed ?? options.Seed,
+            RepetitionPenalty = own.RepetitionPenalty ?? defaults.RepetitionPenalty,
+            FrequencyPenalty = own.FrequencyPenalty ?? options.FrequencyPenalty,
+            PresencePenalty = own.PresencePenalty ?? options.PresencePenalty,
+            LogitBias = own.LogitBias ?? options.GetLogitBias(),
         };
-        if (asked with { Seed = null } == new SamplingOptions()) return defaults with { Seed = asked.Seed };
+        bool draws = asked.Temperature is not null || asked.TopK is not null || asked.TopP is not null || asked.MinP is not null;
         // What a greedy folder says of top_k and top_p was never meant to be drawn from.
-        return defaults.IsGreedy ? asked : asked with
+        return draws && defaults.IsGreedy ? asked : asked with
         {
             Temperature = asked.Temperature ?? defaults.Temperature,
             TopK = asked.TopK ?? defaults.TopK,
@@ -59,10 +69,6 @@ internal sealed record ChatRequestSettings(
             throw new NotSupportedException($"Tools are not supported yet, and the request brings {tools.Count} (the first is '{tools[0].Name}'). Set ToolMode to None to ask without them.");
         if (options.ResponseFormat is ChatResponseFormatJson)
             throw new NotSupportedException("ResponseFormat asks for JSON, which is not enforced yet. Ask for it in the prompt and leave ResponseFormat unset.");
-        if (options.FrequencyPenalty is { } frequency and not 0)
-            throw new NotSupportedException($"FrequencyPenalty is {frequency}; penalties are not supported.");
-        if (options.PresencePenalty is { } presence and not 0)
-            throw new NotSupportedException($"PresencePenalty is {presence}; penalties are not supported.");
         if (options.ConversationId is { } conversation)
             throw new NotSupportedException($"ConversationId is '{conversation}': the client keeps no conversations. Send all messages; what is cached of them is not read again.");
         if (options.ContinuationToken is not null)

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using KvPrune.AI.Engine;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
@@ -9,6 +11,7 @@ public static class KvPruneChatExtensions
 {
     private const string PolicyKey = "kvprune.policy";
     private const string ProgressKey = "kvprune.prefill_progress";
+    private const string LogitBiasKey = "logit_bias"; // the name that other clients use
     private const string StatisticsKey = "kvprune.statistics";
 
     /// <summary>Prunes this request's KV cache by another policy than the client's.</summary>
@@ -51,6 +54,26 @@ public static class KvPruneChatExtensions
 
     internal static IProgress<PrefillProgress>? GetPrefillProgress(this ChatOptions options) =>
         options.Get<IProgress<PrefillProgress>>(ProgressKey);
+
+    /// <summary>Token ids and what is added to their logits; null if the request says nothing of it.</summary>
+    /// <exception cref="ArgumentException">The property is of another kind.</exception>
+    internal static IReadOnlyDictionary<int, float>? GetLogitBias(this ChatOptions options)
+    {
+        object? value = null;
+        if (options.AdditionalProperties?.TryGetValue(LogitBiasKey, out value) is not true || value is null) return null;
+        return value switch
+        {
+            IReadOnlyDictionary<int, float> bias => bias,
+            JsonElement { ValueKind: JsonValueKind.Object } json => json.EnumerateObject().ToDictionary(ReadToken, ReadBias),
+            _ => throw new ArgumentException($"ChatOptions.AdditionalProperties[\"{LogitBiasKey}\"] is {value.GetType().Name}; it must be a dictionary from token id (int) to bias (float), or a JSON object."),
+        };
+
+        static int ReadToken(JsonProperty entry) => int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int token)
+            ? token : throw new ArgumentException($"ChatOptions.AdditionalProperties[\"{LogitBiasKey}\"] has the entry '{entry.Name}', which is no token id.");
+
+        static float ReadBias(JsonProperty entry) => entry.Value.ValueKind == JsonValueKind.Number
+            ? entry.Value.GetSingle() : throw new ArgumentException($"ChatOptions.AdditionalProperties[\"{LogitBiasKey}\"] gives token {entry.Name} a bias that is no number.");
+    }
 
     internal static void SetStatistics(this ChatResponseUpdate update, GenerationStatistics statistics) =>
         (update.AdditionalProperties ??= [])[StatisticsKey] = statistics;

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using KvPrune.AI.DependencyInjection;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Templates;
+using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
 
@@ -13,8 +14,9 @@ namespace KvPrune.AI.Chat;
 /// <remarks>
 /// The client keeps no conversations: send all messages each time. What an earlier request left in the KV cache is used
 /// again and reported as CachedInputTokenCount. Temperature, TopK and TopP are read as <see cref="Sampling.SamplingOptions"/>
-/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. Tools, JSON
-/// response formats, penalties and the ModelId of another model are refused. A stop sequence that is the text of a special
+/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. The logit bias of single
+/// tokens is AdditionalProperties["logit_bias"], a dictionary of token ids or a JSON object. Tools, JSON response formats
+/// and the ModelId of another model are refused. A stop sequence that is the text of a special
 /// token also stops at that token.
 /// </remarks>
 public sealed class KvPrunedChatClient : IChatClient
@@ -126,7 +128,7 @@ public sealed class KvPrunedChatClient : IChatClient
 
     private GenerationRequest CreateRequest(PromptBuilder.Prompt prompt, ChatRequestSettings settings, CancellationToken cancellation)
     {
-        var detokenizer = _model.Tokenizer.CreateDetokenizer();
+        IStreamingDetokenizer detokenizer = _model.Tokenizer.CreateDetokenizer();
         return new GenerationRequest
         {
             Prompt = prompt.Tokens,

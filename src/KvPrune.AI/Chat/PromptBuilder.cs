@@ -5,7 +5,7 @@ using Microsoft.Extensions.AI;
 namespace KvPrune.AI.Chat;
 
 /// <summary>Turns a conversation into token ids and the ends of its prompt segments.</summary>
-internal sealed class PromptBuilder(ChatTemplate template, HfTokenizer tokenizer)
+internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tokenizer)
 {
     /// <summary>A prompt ready for the engine.</summary>
     public sealed record Prompt(int[] Tokens, int[] SegmentEnds);
@@ -20,7 +20,7 @@ internal sealed class PromptBuilder(ChatTemplate template, HfTokenizer tokenizer
     {
         RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true);
         cancellation.ThrowIfCancellationRequested();
-        EncodedPrompt encoded = tokenizer.EncodeWithMarks(whole);
+        EncodedPrompt encoded = tokenizer.Encode(whole);
         int[] tokens = encoded.Tokens;
         if (tokens.Length == 0) throw new ArgumentException("The chat template made an empty prompt of the messages.", nameof(messages));
         List<int> ends = [];

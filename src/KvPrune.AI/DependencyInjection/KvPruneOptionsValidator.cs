@@ -17,6 +17,10 @@ internal sealed class KvPruneOptionsValidator : IValidateOptions<KvPruneOptions>
             yield return "ModelPath is not set: it must name a model folder.";
         else if (!Directory.Exists(options.ModelPath))
             yield return $"ModelPath names a folder that does not exist: {Path.GetFullPath(options.ModelPath)}";
+        if (!Enum.IsDefined(options.Runtime))
+            yield return $"Runtime is {options.Runtime}; it must be Auto, OnnxRuntime or GenAI.";
+        if (options.GenAILibraryFolder is { } library && !Directory.Exists(library))
+            yield return $"GenAILibraryFolder names a folder that does not exist: {library}";
         if (options.Policy is null)
             yield return "Policy is null.";
         else if (PolicyProblem(options) is { } problem)

@@ -8,6 +8,9 @@ namespace KvPrune.AI.Engine;
 /// <summary>An admitted request: its sequence and how far it has come. Belongs to the scheduler's thread.</summary>
 internal sealed class ActiveGeneration : IDisposable
 {
+    private readonly ITokenSampler _sampler;
+    private readonly LogitAdjustments _adjustments;
+
     public ActiveGeneration(
         GenerationRequest request, IDecoderSequence sequence, int cachedTokens, int maxOutputTokens, long peakBytes)
     {
@@ -17,14 +20,14 @@ internal sealed class ActiveGeneration : IDisposable
         Position = cachedTokens;
         MaxOutputTokens = maxOutputTokens;
         PeakBytes = peakBytes;
-        Sampler = new TokenSampler(request.Sampling);
+        _adjustments = new LogitAdjustments(request.Sampling, request.Prompt);
+        _sampler = request.Guidance is { } guidance
+            ? sequence.Guide(guidance, request.Sampling) : new TokenSampler(request.Sampling);
     }
 
     public GenerationRequest Request { get; }
 
     public IDecoderSequence Sequence { get; }
-
-    public TokenSampler Sampler { get; }
 
     public int CachedTokens { get; }
 
@@ -79,7 +82,8 @@ internal sealed class ActiveGeneration : IDisposable
 
     public void Draw(ReadOnlySpan<float> logits)
     {
-        PendingToken = Sampler.Sample(logits);
+        PendingToken = _sampler.Sample(_adjustments.Apply(logits));
+        _adjustments.Add(PendingToken);
         if (GeneratedTokens++ == 0) FirstTokenAt = Stopwatch.GetTimestamp();
     }
 

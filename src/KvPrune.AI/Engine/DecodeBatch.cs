@@ -17,36 +17,40 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
     public Span<float> Logits(int index) => LogitRows(index, 1);
 
     /// <summary>
-    /// Feeds every generation's pending token. When the batch fails each generation is tried alone, so that one bad
-    /// sequence does not take the others down.
+    /// Feeds every generation's pending token, in as few batches as the runtime takes. When a batch fails each of its
+    /// generations is tried alone, so that one bad sequence does not take the others down.
     /// </summary>
     /// <returns>The generations that failed, with the reason.</returns>
     public List<(ActiveGeneration Generation, Exception Error)> Run(
         IReadOnlyList<ActiveGeneration> generations, Action<Action> withMemory)
     {
-        Prepare(generations);
+        Prepare(generations.Count);
         List<(ActiveGeneration, Exception)> failed = [];
+        foreach (ActiveGeneration[] batch in generations.Chunk(Math.Min(generations.Count, runtime.MaxDecodeBatch)))
+            RunBatch(batch, withMemory, failed);
+        return failed;
+    }
+
+    private void RunBatch(ActiveGeneration[] batch, Action<Action> withMemory, List<(ActiveGeneration, Exception)> failed)
+    {
         try
         {
-            withMemory(() => Step(generations));
-            foreach (ActiveGeneration generation in generations) MarkStepped(generation);
+            withMemory(() => Step(batch));
+            foreach (ActiveGeneration generation in batch) MarkStepped(generation);
         }
-        catch (Exception error) when (generations.Count == 1)
+        catch (Exception error) when (batch.Length == 1)
         {
-            failed.Add((generations[0], error));
+            failed.Add((batch[0], error));
         }
         catch (Exception batchError)
         {
-            foreach (ActiveGeneration generation in generations)
+            foreach (ActiveGeneration generation in batch)
             {
                 try
                 {
                     if (generation.Sequence.GetInfo().Length != generation.Position)
                         throw new GenerationException("A failed batch left the sequence at another length.", batchError);
-                    int row = _stepped.Count;
-                    _sequences[row] = generation.Sequence;
-                    _tokens[row] = generation.PendingToken;
-                    withMemory(() => runtime.Decode(_sequences.AsSpan(row, 1), _tokens.AsSpan(row, 1), LogitRows(row, 1)));
+                    withMemory(() => Step([generation]));
                     MarkStepped(generation);
                 }
                 catch (Exception error)
@@ -55,28 +59,28 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
                 }
             }
         }
-        return failed;
     }
 
-    private void Prepare(IReadOnlyList<ActiveGeneration> generations)
+    private void Prepare(int count)
     {
         _stepped.Clear();
-        if (_tokens.Length >= generations.Count) return;
-        int capacity = Math.Max(generations.Count, 2 * _tokens.Length);
+        if (_tokens.Length >= count) return;
+        int capacity = Math.Max(count, 2 * _tokens.Length);
         _sequences = new IDecoderSequence[capacity];
         _tokens = new int[capacity];
         _logits = new float[capacity * runtime.VocabularySize];
     }
 
-    private void Step(IReadOnlyList<ActiveGeneration> generations)
+    private void Step(ReadOnlySpan<ActiveGeneration> generations)
     {
-        int count = generations.Count;
+        int first = _stepped.Count;
+        int count = generations.Length;
         for (int i = 0; i < count; i++)
         {
-            _sequences[i] = generations[i].Sequence;
-            _tokens[i] = generations[i].PendingToken;
+            _sequences[first + i] = generations[i].Sequence;
+            _tokens[first + i] = generations[i].PendingToken;
         }
-        runtime.Decode(_sequences.AsSpan(0, count), _tokens.AsSpan(0, count), LogitRows(0, count));
+        runtime.Decode(_sequences.AsSpan(first, count), _tokens.AsSpan(first, count), LogitRows(first, count));
     }
 
     private void MarkStepped(ActiveGeneration generation)

@@ -22,6 +22,9 @@ internal sealed class GenerationRequest
 
     public required SamplingOptions Sampling { get; init; }
 
+    /// <summary>The grammar of the answer; null: any text.</summary>
+    public Guidance? Guidance { get; init; }
+
     /// <summary>The most tokens to draw, before the model's context is taken into account.</summary>
     public required int MaxOutputTokens { get; init; }
 

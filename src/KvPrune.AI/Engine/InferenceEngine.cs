@@ -33,6 +33,9 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>Heads, layers and longest sequence of the model.</summary>
     public KvModelShape Shape => _runtime.Shape;
 
+    /// <summary>Logits of one position: token ids are below it.</summary>
+    public int VocabularySize => _runtime.VocabularySize;
+
     /// <summary>Requests being computed.</summary>
     public int RunningRequests => _scheduler.RunningRequests;
 

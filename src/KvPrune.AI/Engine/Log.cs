@@ -18,4 +18,7 @@ internal static partial class Log
 
     [LoggerMessage(5, LogLevel.Warning, "genai_config.json of {Folder} asks for what is not supported and is left out: {Settings}")]
     public static partial void SettingsIgnored(ILogger logger, string folder, string settings);
+
+    [LoggerMessage(6, LogLevel.Information, "Model {Model}: the runtime GenAI decodes requests one after the other; the runtime OnnxRuntime decodes them in one batch")]
+    public static partial void DecodesOneByOne(ILogger logger, string model);
 }

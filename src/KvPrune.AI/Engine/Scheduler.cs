@@ -163,7 +163,16 @@ internal sealed class Scheduler : IDisposable
         CachedPrompt? hit = _cache.Find(request);
         if (!_admission.TryMakeRoom(peakBytes, _running, ref hit)) return false;
         IDecoderSequence sequence = hit?.Sequence.Fork() ?? _runtime.CreateSequence(request.Policy);
-        var generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
+        ActiveGeneration generation;
+        try
+        {
+            generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
+        }
+        catch
+        {
+            sequence.Dispose(); // its grammar was refused
+            throw;
+        }
         _telemetry.Admitted(generation);
         _running.Add(generation);
         _runningCount = _running.Count;

@@ -9,10 +9,15 @@ public sealed record GenAIModelFolder
 {
     internal const string ConfigFile = "genai_config.json";
 
+    internal const string TokenizerFile = "tokenizer.json";
+
     private GenAIModelFolder() { }
 
     /// <summary>Full path of the folder.</summary>
     public required string Path { get; init; }
+
+    /// <summary>The architecture, as the entry model.type names it; empty if it does not.</summary>
+    public required string ModelType { get; init; }
 
     /// <summary>Full path of the decoder's ONNX file.</summary>
     public required string ModelPath { get; init; }
@@ -53,7 +58,7 @@ public sealed record GenAIModelFolder
     internal string LogitsName { get; private init; } = "";
 
     /// <summary>Full path of the folder's tokenizer.json.</summary>
-    internal string TokenizerPath => System.IO.Path.Combine(Path, "tokenizer.json");
+    internal string TokenizerPath => System.IO.Path.Combine(Path, TokenizerFile);
 
     private string ConfigPath => System.IO.Path.Combine(Path, ConfigFile);
 
@@ -80,6 +85,7 @@ public sealed record GenAIModelFolder
         return new GenAIModelFolder
         {
             Path = folder,
+            ModelType = model.OptionalText("type") ?? "",
             ModelPath = modelPath,
             ContextLength = Math.Min(context, search?.OptionalPositiveInteger("max_length") ?? context),
             VocabularySize = vocabulary,
@@ -106,6 +112,13 @@ public sealed record GenAIModelFolder
         Require("head_size", HeadSize, shape.HeadSize, "channels in a head");
     }
 
+    /// <summary>Compares the configuration with the graph's outputs.</summary>
+    internal void RequireLogitsOutput(IReadOnlyList<string> outputs)
+    {
+        if (!outputs.Contains(LogitsName))
+            throw new ModelFolderException(ModelPath, LogitsName, "the graph has no output of this name.");
+    }
+
     /// <summary>Compares the configuration with the graph's logits; −1 when the graph leaves their number open.</summary>
     internal void RequireLogits(long graphLogits)
     {
@@ -130,7 +143,7 @@ public sealed record GenAIModelFolder
     {
         (string Name, float Neutral)[] entries =
         [
-            ("repetition_penalty", 1), ("no_repeat_ngram_size", 0), ("min_length", 0), ("num_beams", 1),
+            ("no_repeat_ngram_size", 0), ("min_length", 0), ("num_beams", 1),
             ("num_return_sequences", 1), ("diversity_penalty", 0),
         ];
         return
@@ -144,13 +157,18 @@ public sealed record GenAIModelFolder
 
     private static SamplingOptions ReadSampling(ConfigEntry? search)
     {
-        if (search?.OptionalFlag("do_sample") is not true) return SamplingOptions.Greedy;
-        var sampling = new SamplingOptions
+        var sampling = SamplingOptions.Greedy with { RepetitionPenalty = search?.OptionalNumber("repetition_penalty") };
+        if (search?.OptionalFlag("do_sample") is true)
         {
-            Temperature = search?.OptionalNumber("temperature"),
-            TopK = search?.OptionalPositiveInteger("top_k"),
-            TopP = search?.OptionalNumber("top_p"),
-        };
+            // GenAI takes 50 for a missing top_k, and 0 for no limit; its top_p means nothing at 0.
+            int? topK = search?.OptionalNumber("top_k") is 0 ? null : search?.OptionalPositiveInteger("top_k") ?? 50;
+            sampling = sampling with
+            {
+                Temperature = search?.OptionalNumber("temperature"),
+                TopK = topK,
+                TopP = search?.OptionalNumber("top_p") is { } topP and not 0 ? topP : null,
+            };
+        }
         try
         {
             sampling.Validate();

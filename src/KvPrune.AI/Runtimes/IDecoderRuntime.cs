@@ -14,6 +14,9 @@ internal interface IDecoderRuntime : IDisposable
     /// <summary>Logits of one position.</summary>
     int VocabularySize { get; }
 
+    /// <summary>The most sequences of one <see cref="Decode"/>.</summary>
+    int MaxDecodeBatch { get; }
+
     IDecoderSequence CreateSequence(PruningPolicy policy);
 
     /// <summary>Bytes of one sequence: a prompt of one segment, read in chunks, then generated tokens.</summary>
@@ -31,7 +34,7 @@ internal interface IDecoderRuntime : IDisposable
     void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation);
 
     /// <summary>Adds one token to each sequence.</summary>
-    /// <param name="sequences">The batch; lengths may differ.</param>
+    /// <param name="sequences">The batch; at most <see cref="MaxDecodeBatch"/>, lengths may differ.</param>
     /// <param name="tokens">Token ids [batch].</param>
     /// <param name="logits">Receives the logits [batch, vocabulary].</param>
     void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits);

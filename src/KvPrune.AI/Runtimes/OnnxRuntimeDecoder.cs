@@ -31,6 +31,8 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 
     public int VocabularySize { get; }
 
+    public int MaxDecodeBatch => int.MaxValue;
+
     /// <summary>Rewrites and loads a model.</summary>
     /// <param name="folder">The model.</param>
     /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>
@@ -41,26 +43,19 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
     public static OnnxRuntimeDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads)
     {
-        var rewriter = GroupQueryAttentionRewriter.Load(folder.ModelPath);
-        KvModelShape shape = rewriter.Shape(folder.ContextLength);
-        folder.RequireShape(shape);
-        var inputs = new DecoderInputs(folder, rewriter.InputNames);
-        if (!rewriter.OutputNames.Contains(folder.LogitsName))
-            throw new ModelFolderException(folder.ModelPath, folder.LogitsName, "the graph has no output of this name.");
-
-        var manager = new KvCacheManager(shape, kvByteLimit);
+        var rewritten = RewrittenDecoder.Load(folder, kvByteLimit);
         InferenceSession? session = null;
         try
         {
-            session = CreateSession(folder, rewriter.Rewrite(manager.Id, LogitsPositions.Last), threads);
-            RequireTypes(folder, session, inputs.Names);
+            session = CreateSession(folder, rewritten.Model, threads);
+            RequireTypes(folder, session, rewritten.Inputs.Names);
             folder.RequireLogits(session.OutputMetadata[folder.LogitsName].Dimensions[^1]);
-            return new OnnxRuntimeDecoder(manager, session, inputs, folder.LogitsName, folder.VocabularySize);
+            return new OnnxRuntimeDecoder(rewritten.Manager, session, rewritten.Inputs, folder.LogitsName, folder.VocabularySize);
         }
         catch
         {
             session?.Dispose();
-            manager.Dispose();
+            rewritten.Manager.Dispose();
             throw;
         }
     }

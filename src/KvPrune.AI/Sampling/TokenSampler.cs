@@ -4,14 +4,15 @@ using KvPrune.AI.Engine;
 namespace KvPrune.AI.Sampling;
 
 /// <summary>
-/// Draws tokens for one answer: temperature, then top-k, then top-p (the order of Hugging Face's logits warpers).
+/// Draws tokens for one answer: temperature, then top-k, top-p and min-p (the order of Hugging Face's logits warpers).
 /// Among equal logits the lower token id comes first, so a result never depends on how candidates were sorted.
 /// </summary>
-internal sealed class TokenSampler
+internal sealed class TokenSampler : ITokenSampler
 {
     private readonly float _temperature;
     private readonly int _topK;
     private readonly float _topP;
+    private readonly float _minP;
     private readonly bool _greedy;
     private readonly Random _random;
     private readonly PriorityQueue<ulong, ulong> _best = new();
@@ -25,10 +26,11 @@ internal sealed class TokenSampler
         _temperature = options.Temperature ?? 1;
         _topK = options.TopK ?? int.MaxValue;
         _topP = options.TopP ?? 1;
+        _minP = options.MinP ?? 0;
         _random = options.Seed is { } seed ? new Random(Fold(seed)) : new Random();
     }
 
-    /// <summary>Draws one token from the logits [vocabulary].</summary>
+    /// <inheritdoc/>
     /// <exception cref="GenerationException">The logits hold NaN, or their maximum is not finite.</exception>
     public int Sample(ReadOnlySpan<float> logits)
     {
@@ -54,6 +56,7 @@ internal sealed class TokenSampler
         Span<float> weights = Weigh(candidates, logits, max);
         if (topK || _topP >= 1) total = Sum(weights);
         if (_topP < 1) total = KeepNucleus(ref candidates, weights, total * _topP);
+        if (_minP > 0) total = DropUnlikely(weights[..candidates.Length]);
 
         double left = _random.NextDouble() * total;
         for (int i = 0; i < candidates.Length; i++)
@@ -129,6 +132,16 @@ internal sealed class TokenSampler
             }
         }
         return sum;
+    }
+
+    /// <summary>Weighs tokens below min-p with 0 and returns the weight of the others; the most likely token weighs 1.</summary>
+    private double DropUnlikely(Span<float> weights)
+    {
+        foreach (ref float weight in weights)
+        {
+            if (weight < _minP) weight = 0;
+        }
+        return Sum(weights);
     }
 
     /// <summary>All 64 bits of a seed in 32: the high half of its product with 2^64 / golden ratio.</summary>

@@ -9,7 +9,7 @@ namespace KvPrune.AI.Templates;
 /// and raise_exception. The variables are messages, add_generation_prompt, the special tokens of tokenizer_config.json
 /// such as bos_token, and tools and documents, which are none. Safe for concurrent use.
 /// </remarks>
-public sealed class ChatTemplate
+public sealed class ChatTemplate : IChatTemplate
 {
     private readonly TemplateSource _source;
     private readonly IReadOnlyList<Statement> _statements;

@@ -16,7 +16,7 @@ namespace KvPrune.AI.Tokenization;
 /// itself. Added tokens that are not special are treated like special ones: text that a message brings stays ordinary
 /// text, so it may be cut into other tokens than Hugging Face's tokenizer makes of it.
 /// </remarks>
-public sealed class HfTokenizer
+public sealed class HfTokenizer : IPromptTokenizer
 {
     private readonly PromptCutter _cutter;
     private readonly PreTokenizer _preTokenizer;
@@ -52,6 +52,14 @@ public sealed class HfTokenizer
 
     /// <summary>Whether there is a token with this id.</summary>
     internal bool HasToken(int id) => _tokens.Contains(id);
+
+    bool IPromptTokenizer.HasToken(int id) => HasToken(id);
+
+    EncodedPrompt IPromptTokenizer.Encode(RenderedPrompt prompt) => EncodeWithMarks(prompt);
+
+    int? IPromptTokenizer.CountPrefix(EncodedPrompt whole, RenderedPrompt prefix) => CountPrefix(whole, prefix);
+
+    IStreamingDetokenizer IPromptTokenizer.CreateDetokenizer() => CreateDetokenizer();
 
     /// <summary>
     /// Encodes plain text: a special token typed in it stays ordinary text. Unpaired surrogates count as U+FFFD.

@@ -3,7 +3,7 @@ using System.Text;
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>Decodes tokens as they are generated. Not safe for concurrent use; special tokens give no text.</summary>
-public sealed class StreamingDetokenizer
+public sealed class StreamingDetokenizer : IStreamingDetokenizer
 {
     private readonly TokenBytes _tokens;
     private readonly Decoder _decoder = Encoding.UTF8.GetDecoder();

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.OnnxOps;
 
@@ -18,9 +17,10 @@ public sealed partial class KvCacheException : Exception
     public KvCacheStatus Status { get; }
 
     /// <summary>
-    /// What the pruned operator reported when a session run failed in it; null when the failure came from elsewhere.
+    /// What the pruned operator reported when a run of the graph failed in it; null when the failure came from elsewhere.
     /// </summary>
-    public static KvCacheException? FromRun(OnnxRuntimeException failure)
+    /// <param name="failure">What ONNX Runtime, or whatever ran it, threw.</param>
+    public static KvCacheException? FromRun(Exception failure)
     {
         ArgumentNullException.ThrowIfNull(failure);
         return OperatorStatus().Match(failure.Message) is { Success: true } match

@@ -1,168 +1,134 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using KvPrune.OnnxOps.Onnx;
+using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
 
 namespace KvPrune.OnnxOps.Rewriting;
 
-/// <summary>A GroupQueryAttention node that can be translated, and what it says about the model.</summary>
-internal sealed partial class AttentionNode
+/// <summary>An attention node with a cache of its own that can be translated, and what it says about the model.</summary>
+internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
 {
-    private const int PastKey = 3, PastValue = 4, SeqlensK = 5, TotalSequenceLength = 6, CosCache = 7, SinCache = 8;
+    public int QueryHeads { get; protected init; }
 
-    // Inputs of com.microsoft.GroupQueryAttention 1 after the ones above.
-    private static readonly string[] Untranslated = ["position_ids", "attention_bias", "head_sink", "k_scale", "v_scale"];
+    public int KvHeads { get; protected init; }
 
-    private readonly NodeProto _node;
+    public int HeadSize { get; private set; }
 
-    private AttentionNode(NodeProto node, GraphIndex index)
+    /// <summary>The graph inputs that the node's past_key and past_value come from.</summary>
+    public IReadOnlyList<string> PastInputs { get; private set; } = [];
+
+    /// <summary>The N of past_key_values.N.key; null where the name carries no number.</summary>
+    public int? LayerInName { get; private set; }
+
+    /// <summary>present_key and present_value where the node makes them.</summary>
+    public IEnumerable<string> PresentOutputs => node.Output.Skip(1).Where(output => output.Length > 0);
+
+    public string Name => node.Name;
+
+    public string Label => node.Label();
+
+    public bool IsOf(NodeProto other) => ReferenceEquals(node, other);
+
+    protected NodeProto Source => node;
+
+    protected GraphIndex Index => index;
+
+    /// <summary>The element type of query, key, value and output.</summary>
+    protected DataType Element { get; private set; }
+
+    /// <summary>Whether <see cref="Read"/> knows the node's kind.</summary>
+    public static bool IsKnown(NodeProto node) => node.OpType is GroupQueryNode.OpType or MultiHeadNode.OpType;
+
+    /// <summary>Describes <paramref name="node"/>.</summary>
+    /// <exception cref="ModelRewriteException">It uses something that the pruned operator does not have.</exception>
+    public static AttentionNode Read(NodeProto node, GraphIndex index, CausalMasks masks) =>
+        node.OpType == GroupQueryNode.OpType ? new GroupQueryNode(node, index) : new MultiHeadNode(node, index, masks);
+
+    /// <summary>Makes the nodes that take this one's place.</summary>
+    /// <returns>The value with each row's valid tokens less one, int32.</returns>
+    public abstract string Translate(int layer, NodeWriter writer);
+
+    protected ModelRewriteException Refused(string reason) => new($"{Label} cannot be translated: {reason}.");
+
+    /// <summary>Reads what the cache's tensors say: heads, head size and element type.</summary>
+    protected void ReadCache(int pastKey, int pastValue)
     {
-        _node = node;
-        RequireInputs();
-        var attributes = new AttributeReader(node);
-        QueryHeads = attributes.RequirePositive("num_heads");
-        KvHeads = attributes.RequirePositive("kv_num_heads");
-        Scale = attributes.Float("scale", 0);
-        Rotary = attributes.Int("do_rotary", 0) != 0;
-        attributes.RefuseUnless("rotary_interleaved", 0);
-        attributes.RefuseUnless("local_window_size", -1);
-        attributes.RefuseUnless("smooth_softmax", 0, -1);
-        attributes.RefuseUnless("softcap", 0f);
-        attributes.RefuseUnless("qk_output", 0);
-        attributes.RefuseUnless("k_quant_type", "NONE");
-        attributes.RefuseUnless("v_quant_type", "NONE");
-        attributes.RefuseUnless("kv_cache_bit_width", 0);
-        attributes.RefuseOthers();
-
-        if (QueryHeads % KvHeads != 0)
-            throw Refused($"num_heads {QueryHeads} is no multiple of kv_num_heads {KvHeads}");
-        if (Rotary && (node.InputAt(CosCache).Length == 0 || node.InputAt(SinCache).Length == 0))
-            throw Refused("do_rotary is set without cos_cache and sin_cache");
-        if (node.OutputAt(0).Length == 0)
-            throw Refused("it has no output");
-        if (node.OutputAt(3).Length > 0)
-            throw Refused("its output output_qk has no counterpart");
-
-        PastInputs = [FindPast(index, PastKey, "past_key"), FindPast(index, PastValue, "past_value")];
-        HeadSize = CheckShapes(index);
+        PastInputs = [FindPast(pastKey, "past_key"), FindPast(pastValue, "past_value")];
+        CheckCache(PastInputs[0], node.Input[pastKey]);
+        CheckCache(PastInputs[1], node.Input[pastValue]);
         LayerInName = LayerNumber().Match(PastInputs[0]) is { Success: true } match
             && int.TryParse(match.ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var layer) ? layer : null;
     }
 
-    public int QueryHeads { get; }
-
-    public int KvHeads { get; }
-
-    public int HeadSize { get; }
-
-    public float Scale { get; }
-
-    public bool Rotary { get; }
-
-    /// <summary>The graph inputs that the node's past_key and past_value come from.</summary>
-    public IReadOnlyList<string> PastInputs { get; }
-
-    /// <summary>The N of past_key_values.N.key; null where the name carries no number.</summary>
-    public int? LayerInName { get; }
-
-    /// <summary>The value with each row's valid tokens less one, int32.</summary>
-    public string SequenceLengths => _node.Input[SeqlensK];
-
-    /// <summary>present_key and present_value where the node makes them.</summary>
-    public IEnumerable<string> PresentOutputs => _node.Output.Skip(1).Where(output => output.Length > 0);
-
-    public string Label => _node.Label();
-
-    /// <summary>Describes <paramref name="node"/>.</summary>
-    /// <exception cref="ModelRewriteException">It uses something that the pruned operator does not have.</exception>
-    public static AttentionNode Read(NodeProto node, GraphIndex index) => new(node, index);
-
-    /// <summary>The node that takes this one's place.</summary>
-    public NodeProto Translate(int layer)
+    protected void CheckWidth(int input, string role, long heads)
     {
-        var node = new NodeProto { Name = _node.Name, OpType = PrunedAttention.OpType, Domain = PrunedAttention.Domain };
-        node.Input.Add([_node.Input[0], _node.Input[1], _node.Input[2], KvPruneOps.SequenceHandlesInput]);
-        node.Input.Add([_node.Input[TotalSequenceLength], _node.Input[SeqlensK]]);
-        if (Rotary)
-            node.Input.Add([_node.Input[CosCache], _node.Input[SinCache]]);
-        node.Output.Add(_node.Output[0]);
-        node.Attribute.Add(PrunedAttention.Int("num_heads", QueryHeads));
-        node.Attribute.Add(PrunedAttention.Int("kv_num_heads", KvHeads));
-        node.Attribute.Add(new AttributeProto { Name = "scale", F = Scale, Type = AttributeProto.Types.AttributeType.Float });
-        node.Attribute.Add(PrunedAttention.Int("do_rotary", Rotary ? 1 : 0));
-        node.Attribute.Add(PrunedAttention.Int("layer", layer));
-        return node;
+        var dims = index.TensorType(node.Input[input])?.Shape?.Dim;
+        if (dims is { Count: 3 } && dims[2].DimValue > 0 && dims[2].DimValue != heads * HeadSize)
+            throw Refused($"its {role} is {dims[2].DimValue} wide, heads and channels make {heads * HeadSize}");
     }
 
-    private ModelRewriteException Refused(string reason) => new($"{Label} cannot be translated: {reason}.");
+    /// <summary>The value in float32, which is what the pruned operator computes in; empty stays empty.</summary>
+    protected string Float32(NodeWriter writer, string value) =>
+        value.Length == 0 || Element == DataType.Float ? value : writer.Cast(value, DataType.Float);
 
-    private void RequireInputs()
+    /// <summary>The same for a value that other nodes read too.</summary>
+    protected string SharedFloat32(NodeWriter writer, string value) =>
+        writer.Shared($"float32 {value}", () => Float32(writer, value));
+
+    /// <summary>Writes the pruned node and what turns its output into this node's.</summary>
+    protected void Write(NodeWriter writer, int layer, string[] inputs, AttentionOptions options)
     {
-        if (_node.InputAt(0).Length == 0)
-            throw Refused("it has no query");
-        if (_node.InputAt(1).Length == 0 || _node.InputAt(2).Length == 0)
-            throw Refused("query, key and value are packed into one input");
-        if (_node.InputAt(SeqlensK).Length == 0 || _node.InputAt(TotalSequenceLength).Length == 0)
-            throw Refused("its input seqlens_k or total_sequence_length is missing");
-        for (var i = SinCache + 1; i < _node.Input.Count; i++)
-        {
-            if (_node.Input[i].Length == 0)
-                continue;
-            var known = i - SinCache - 1 < Untranslated.Length ? Untranslated[i - SinCache - 1] : $"number {i}";
-            throw Refused($"its input {known} ('{_node.Input[i]}') has no counterpart");
-        }
+        var output = Element == DataType.Float ? node.Output[0] : writer.Fresh("kvprune/attention");
+        var pruned = new NodeProto { Name = node.Name, OpType = PrunedAttention.OpType, Domain = PrunedAttention.Domain };
+        pruned.Input.Add(inputs);
+        pruned.Output.Add(output);
+        pruned.Attribute.Add(PrunedAttention.Int("num_heads", QueryHeads));
+        pruned.Attribute.Add(PrunedAttention.Int("kv_num_heads", KvHeads));
+        pruned.Attribute.Add(options.Attributes());
+        pruned.Attribute.Add(PrunedAttention.Int("layer", layer));
+        writer.Nodes.Add(pruned);
+        if (output != node.Output[0])
+            writer.NodeTo(node.Output[0], "Cast", [output], PrunedAttention.Int("to", (long)Element));
     }
 
     // The graph input behind past_key or past_value.
-    private string FindPast(GraphIndex index, int input, string role)
+    private string FindPast(int input, string role)
     {
-        var source = _node.InputAt(input);
+        var source = node.InputAt(input);
         if (source.Length == 0)
             throw Refused($"its input {role} is missing, so it keeps no cache");
-        var chain = index.BackThroughCasts(source).ToList();
-        if (!index.Inputs.Contains(chain[^1]))
-            throw Refused($"its {role} '{source}' does not come from an input of the graph");
-        return chain[^1];
+        var origin = index.BackThroughCasts(source).Last();
+        return index.Inputs.Contains(origin)
+            ? origin
+            : throw Refused($"its {role} '{source}' does not come from an input of the graph");
     }
 
-    private int CheckShapes(GraphIndex index)
+    private void CheckCache(string past, string operand)
     {
-        int? headSize = null;
-        foreach (var (past, operand) in PastInputs.Zip([_node.Input[PastKey], _node.Input[PastValue]]))
-        {
-            var type = index.TensorType(past) ?? throw Refused($"graph input '{past}' declares no tensor type");
-            var element = index.Producer(operand) is { } cast && cast.IsStandard("Cast")
-                ? new AttributeReader(cast).Int("to", 0)
-                : type.ElemType;
-            if (element != (int)TensorProto.Types.DataType.Float)
-                throw Refused($"'{operand}' has element type {DataTypeName(element)}; only float32 is supported");
-            var dims = type.Shape?.Dim;
-            if (dims is not { Count: 4 } || dims[3].DimValue is <= 0 or > int.MaxValue)
-                throw Refused($"graph input '{past}' does not declare its shape as [batch, kv_num_heads, past, head_size]");
-            if (dims[1].DimValue != KvHeads)
-                throw Refused($"graph input '{past}' declares {Describe(dims[1])} KV heads, the node has {KvHeads}");
-            headSize ??= (int)dims[3].DimValue;
-            if (dims[3].DimValue != headSize)
-                throw Refused($"past_key has {headSize} channels a head and past_value {dims[3].DimValue}");
-        }
-
-        CheckWidth(index, 0, "query", QueryHeads * (long)headSize!.Value);
-        CheckWidth(index, 1, "key", KvHeads * (long)headSize.Value);
-        CheckWidth(index, 2, "value", KvHeads * (long)headSize.Value);
-        return headSize.Value;
-    }
-
-    private void CheckWidth(GraphIndex index, int input, string role, long width)
-    {
-        var dims = index.TensorType(_node.Input[input])?.Shape?.Dim;
-        if (dims is { Count: 3 } && dims[2].DimValue > 0 && dims[2].DimValue != width)
-            throw Refused($"its {role} is {dims[2].DimValue} wide, heads and channels make {width}");
+        var type = index.TensorType(past) ?? throw Refused($"graph input '{past}' declares no tensor type");
+        var element = index.Producer(operand) is { } cast && cast.IsStandard("Cast")
+            ? (DataType)new AttributeReader(cast).Int("to", 0)
+            : (DataType)type.ElemType;
+        // ONNX Runtime has no bfloat16 matrix products on CPUs, so such a graph could not run.
+        if (element is not (DataType.Float or DataType.Float16))
+            throw Refused($"'{operand}' has element type {TypeName(element)}; only float32 and float16 are supported");
+        if (Element != DataType.Undefined && Element != element)
+            throw Refused($"past_key has element type {Element} and past_value {element}");
+        Element = element;
+        var dims = type.Shape?.Dim;
+        if (dims is not { Count: 4 } || dims[3].DimValue is <= 0 or > int.MaxValue)
+            throw Refused($"graph input '{past}' does not declare its shape as [batch, kv_num_heads, past, head_size]");
+        if (dims[1].DimValue != KvHeads)
+            throw Refused($"graph input '{past}' declares {Describe(dims[1])} KV heads, the node has {KvHeads}");
+        if (HeadSize != 0 && dims[3].DimValue != HeadSize)
+            throw Refused($"past_key has {HeadSize} channels a head and past_value {dims[3].DimValue}");
+        HeadSize = (int)dims[3].DimValue;
     }
 
     private static string Describe(TensorShapeProto.Types.Dimension dim) =>
         dim.HasDimValue ? dim.DimValue.ToString(CultureInfo.InvariantCulture) : "no fixed number of";
 
-    private static string DataTypeName(long type) =>
-        Enum.IsDefined((TensorProto.Types.DataType)type) ? ((TensorProto.Types.DataType)type).ToString() : $"number {type}";
+    private static string TypeName(DataType type) => Enum.IsDefined(type) ? $"{type}" : $"number {(int)type}";
 
     [GeneratedRegex(@"(?<=\.)[0-9]+(?=\.|$)")]
     private static partial Regex LayerNumber();

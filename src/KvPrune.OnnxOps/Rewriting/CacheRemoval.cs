@@ -10,30 +10,51 @@ internal static class CacheRemoval
     // Attention that keeps or needs a past of its own; left in place it would silently see only the new tokens.
     private static readonly HashSet<string> OtherAttention =
     [
-        "MultiHeadAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "Attention",
+        "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "Attention",
         "SparseAttention", "PagedAttention",
     ];
 
-    /// <summary>Rewrites the model in place; returns its attention nodes in the order of their layers.</summary>
+    /// <summary>Rewrites the model in place.</summary>
+    /// <returns>
+    /// Its attention nodes in the order of their layers, and the value with each row's valid tokens less one, int32.
+    /// </returns>
     /// <exception cref="ModelRewriteException">Something cannot be translated.</exception>
-    public static IReadOnlyList<AttentionNode> Apply(ModelProto model)
+    public static (IReadOnlyList<AttentionNode> Nodes, string SequenceLengths) Apply(ModelProto model)
     {
         var graph = model.Graph;
         Screen(graph, isBody: false);
         var index = new GraphIndex(graph);
-        var nodes = ReadNodes(graph, index);
+        var nodes = ReadNodes(model, index);
 
-        var present = nodes.SelectMany(n => n.Attention.PresentOutputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
-        var past = nodes.SelectMany(n => n.Attention.PastInputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
+        var present = nodes.SelectMany(n => n.PresentOutputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
+        var past = nodes.SelectMany(n => n.PastInputs).SelectMany(index.ForwardThroughCasts).ToHashSet();
         var onceRead = graph.Node.SelectMany(node => node.Reads()).ToHashSet();
         RemoveOutputs(graph, present);
-        foreach (var (layer, (at, attention)) in nodes.Index())
-            graph.Node[at] = attention.Translate(layer);
+        var sequenceLengths = Translate(model, nodes);
         AddHandlesInput(model);
         DeadCode.Remove(graph, onceRead);
         RefuseLeftovers(graph, past, "past");
         RefuseLeftovers(graph, present, "present");
-        return [.. nodes.Select(n => n.Attention)];
+        return (nodes, sequenceLengths);
+    }
+
+    private static string Translate(ModelProto model, List<AttentionNode> nodes)
+    {
+        var graph = model.Graph;
+        var writer = new NodeWriter(model);
+        var sequenceLengths = "";
+        foreach (var node in graph.Node)
+        {
+            var layer = nodes.FindIndex(attention => attention.IsOf(node));
+            if (layer < 0)
+                writer.Nodes.Add(node);
+            else
+                sequenceLengths = nodes[layer].Translate(layer, writer);
+        }
+
+        graph.Node.Clear();
+        graph.Node.Add(writer.Nodes);
+        return sequenceLengths;
     }
 
     private static void Screen(GraphProto graph, bool isBody)
@@ -45,10 +66,10 @@ internal static class CacheRemoval
             if (OtherAttention.Contains(node.OpType))
             {
                 throw new ModelRewriteException(
-                    $"{node.Label()} is attention other than GroupQueryAttention, which cannot be translated.");
+                    $"{node.Label()} is attention other than GroupQueryAttention and MultiHeadAttention, which cannot be translated.");
             }
 
-            if (node.OpType == PrunedAttention.SourceOpType)
+            if (AttentionNode.IsKnown(node))
             {
                 if (node.Domain != MicrosoftDomain)
                     throw new ModelRewriteException($"{node.Label()} is of domain '{node.Domain}', not {MicrosoftDomain}.");
@@ -64,19 +85,17 @@ internal static class CacheRemoval
         }
     }
 
-    // The attention nodes with their places in the graph, ordered by layer.
-    private static List<(int At, AttentionNode Attention)> ReadNodes(GraphProto graph, GraphIndex index)
+    // The attention nodes, ordered by layer.
+    private static List<AttentionNode> ReadNodes(ModelProto model, GraphIndex index)
     {
-        var nodes = graph.Node.Index()
-            .Where(item => item.Item.OpType == PrunedAttention.SourceOpType)
-            .Select(item => (At: item.Index, Attention: AttentionNode.Read(item.Item, index)))
-            .ToList();
+        var masks = new CausalMasks(model, index);
+        var nodes = model.Graph.Node.Where(AttentionNode.IsKnown).Select(node => AttentionNode.Read(node, index, masks)).ToList();
         if (nodes.Count == 0)
-            throw new ModelRewriteException("The graph has no GroupQueryAttention node.");
+            throw new ModelRewriteException("The graph has no GroupQueryAttention or MultiHeadAttention node.");
 
-        var first = nodes[0].Attention;
+        var first = nodes[0];
         var pasts = new Dictionary<string, AttentionNode>();
-        foreach (var (_, node) in nodes)
+        foreach (var node in nodes)
         {
             if ((node.QueryHeads, node.KvHeads, node.HeadSize) != (first.QueryHeads, first.KvHeads, first.HeadSize))
             {
@@ -92,12 +111,12 @@ internal static class CacheRemoval
             }
         }
 
-        if (nodes.TrueForAll(n => n.Attention.LayerInName is not null))
+        if (nodes.TrueForAll(n => n.LayerInName is not null))
         {
-            nodes = [.. nodes.OrderBy(n => n.Attention.LayerInName)];
+            nodes = [.. nodes.OrderBy(n => n.LayerInName)];
             for (var layer = 0; layer < nodes.Count; layer++)
             {
-                if (nodes[layer].Attention is var node && node.LayerInName != layer)
+                if (nodes[layer] is var node && node.LayerInName != layer)
                 {
                     throw new ModelRewriteException(
                         $"{node.Label} reads '{node.PastInputs[0]}', but layer {layer} is missing or doubled.");

@@ -5,8 +5,9 @@ using KvPrune.OnnxOps.Rewriting;
 namespace KvPrune.OnnxOps;
 
 /// <summary>
-/// Replaces every GroupQueryAttention node of a decoder by the pruned one and takes past_key_values out of its graph.
-/// Works on the graph alone: weights in external files are neither read nor moved.
+/// Replaces every attention node of a decoder (GroupQueryAttention, or MultiHeadAttention that is causal) by the pruned one
+/// and takes past_key_values out of its graph. Works on the graph alone: weights in external files are neither read nor
+/// moved, only missed when they are not there.
 /// </summary>
 /// <remarks>
 /// A session made from the rewritten bytes finds external weights through the session configuration entry
@@ -18,21 +19,24 @@ public sealed class GroupQueryAttentionRewriter
 
     private readonly ModelProto _model;
     private readonly AttentionNode _attention;
-    private readonly int _layers;
+    private readonly string _sequenceLengths;
 
     private GroupQueryAttentionRewriter(string modelPath, ModelProto model)
     {
         ModelPath = modelPath;
         _model = model;
-        var nodes = CacheRemoval.Apply(model);
+        (var nodes, _sequenceLengths) = CacheRemoval.Apply(model);
         _attention = nodes[0];
-        _layers = nodes.Count;
+        AttentionNodes = [.. nodes.Select(node => node.Name)];
         InputNames = [.. model.Graph.Input.Select(input => input.Name)];
         OutputNames = [.. model.Graph.Output.Select(output => output.Name)];
     }
 
     /// <summary>The file that was read.</summary>
     public string ModelPath { get; }
+
+    /// <summary>Names of the attention nodes that are replaced, in the order of their layers.</summary>
+    public IReadOnlyList<string> AttentionNodes { get; }
 
     /// <summary>The graph's inputs after the rewrite, in their order.</summary>
     public IReadOnlyList<string> InputNames { get; }
@@ -41,40 +45,56 @@ public sealed class GroupQueryAttentionRewriter
     public IReadOnlyList<string> OutputNames { get; }
 
     /// <summary>Reads a model and checks that all of its attention can be translated.</summary>
-    /// <exception cref="ModelRewriteException">The file is no ONNX model, or holds what cannot be translated.</exception>
+    /// <exception cref="ModelRewriteException">
+    /// The file is no ONNX model, holds what cannot be translated, or its external weights are missing or cut short.
+    /// </exception>
     public static GroupQueryAttentionRewriter Load(string modelPath)
     {
         ArgumentException.ThrowIfNullOrEmpty(modelPath);
         var model = ModelFile.Read(modelPath);
-        return Named(modelPath, () => new GroupQueryAttentionRewriter(modelPath, model));
+        return Named(modelPath, () =>
+        {
+            var rewriter = new GroupQueryAttentionRewriter(modelPath, model);
+            ExternalWeights.Require(model.Graph, Path.GetDirectoryName(Path.GetFullPath(modelPath))!);
+            return rewriter;
+        });
     }
 
     /// <summary>The shape of the model's cache.</summary>
     /// <param name="maxTokens">The longest sequence the model takes, which a graph does not tell.</param>
     public KvModelShape Shape(long maxTokens) =>
-        new(_layers, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
+        new(AttentionNodes.Count, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
 
     /// <summary>The rewritten model file.</summary>
     /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
     /// <param name="logits">Which tokens get logits.</param>
+    /// <remarks>float16 logits become float32.</remarks>
     /// <exception cref="ModelRewriteException">The logits cannot be cut down to one position.</exception>
     public byte[] Rewrite(long cacheManagerId, LogitsPositions logits) => Named(ModelPath, () =>
     {
         var model = _model.Clone();
         foreach (var node in model.Graph.Node.Where(node => node.Domain == PrunedAttention.Domain))
             node.Attribute.Add(PrunedAttention.Int(PrunedAttention.CacheManagerAttribute, cacheManagerId));
+        var output = FindLogits(model.Graph);
         if (logits == LogitsPositions.Last)
-            LastPositionLogits.Apply(model, FindLogits(model.Graph), _attention.SequenceLengths);
+        {
+            if (output is null)
+                throw new ModelRewriteException($"No output is called '{LogitsOutput}'.");
+            LastPositionLogits.Apply(model, output, _sequenceLengths);
+        }
         else if (logits != LogitsPositions.All)
+        {
             throw new ArgumentOutOfRangeException(nameof(logits), logits, "Unknown logits positions.");
+        }
+
+        if (output is not null)
+            FloatLogits.Apply(model, output);
         return model.ToByteArray();
     });
 
-    private static ValueInfoProto FindLogits(GraphProto graph) =>
+    private static ValueInfoProto? FindLogits(GraphProto graph) =>
         graph.Output.FirstOrDefault(output => output.Name == LogitsOutput)
-        ?? (graph.Output.Count == 1
-            ? graph.Output[0]
-            : throw new ModelRewriteException($"No output is called '{LogitsOutput}'."));
+        ?? (graph.Output.Count == 1 ? graph.Output[0] : null);
 
     private static T Named<T>(string path, Func<T> work)
     {

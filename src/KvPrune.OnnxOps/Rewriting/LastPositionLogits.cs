@@ -17,7 +17,7 @@ internal static class LastPositionLogits
     /// <param name="sequenceLengths">The value with each row's valid tokens less one, int32.</param>
     public static void Apply(ModelProto model, ValueInfoProto logits, string sequenceLengths)
     {
-        var opset = model.OpsetImport.FirstOrDefault(import => import.Domain is "" or "ai.onnx")?.Version ?? 0;
+        var opset = NodeWriter.Opset(model);
         if (opset < LeastOpset)
             throw new ModelRewriteException($"The graph uses opset {opset}; logits of one position need {LeastOpset} or newer.");
         if (logits.Type?.TensorType?.Shape is not { Dim.Count: 3 } shape)
@@ -25,24 +25,24 @@ internal static class LastPositionLogits
 
         var graph = model.Graph;
         var index = new GraphIndex(graph);
-        var names = new NamePool(graph);
+        var writer = new NodeWriter(model);
         var head = FindHead(index, logits.Name, out var resized);
         if (head is not null)
         {
             // Gather before the vocabulary projection, so that it runs for one position only.
-            var gathered = names.Fresh("kvprune/last_position");
-            Insert(graph, graph.Node.IndexOf(head), Gather(graph, names, head.Input[0], sequenceLengths, gathered));
+            var gathered = writer.Fresh("kvprune/last_position");
+            Insert(graph, graph.Node.IndexOf(head), Gather(writer, head.Input[0], sequenceLengths, gathered));
             head.Input[0] = gathered;
         }
         else
         {
             var producer = index.Producer(logits.Name)
                 ?? throw new ModelRewriteException($"No node makes output '{logits.Name}'.");
-            var all = names.Fresh("kvprune/all_positions");
+            var all = writer.Fresh("kvprune/all_positions");
             foreach (var reader in index.Readers(logits.Name))
-                ReplaceReads(reader, logits.Name, all);
+                reader.ReplaceReads(logits.Name, all);
             producer.Output[producer.Output.IndexOf(logits.Name)] = all;
-            Insert(graph, graph.Node.IndexOf(producer) + 1, Gather(graph, names, all, sequenceLengths, logits.Name));
+            Insert(graph, graph.Node.IndexOf(producer) + 1, Gather(writer, all, sequenceLengths, logits.Name));
         }
 
         foreach (var value in graph.ValueInfo.Where(value => resized.Contains(value.Name)).ToList())
@@ -79,58 +79,21 @@ internal static class LastPositionLogits
     private static bool IsProjection(NodeProto node) =>
         node.IsStandard("MatMul") || node is { OpType: "MatMulNBits", Domain: "com.microsoft" };
 
-    private static NodeProto[] Gather(
-        GraphProto graph, NamePool names, string data, string sequenceLengths, string output)
+    private static List<NodeProto> Gather(NodeWriter writer, string data, string sequenceLengths, string output)
     {
-        var one = names.Fresh("kvprune/one");
-        var perRow = names.Fresh("kvprune/per_row");
-        graph.Initializer.Add(Int64(one, [], [1]));
-        graph.Initializer.Add(Int64(perRow, [3], [-1, 1, 1]));
-
-        NodeProto Node(string opType, string result, params string[] inputs)
-        {
-            var node = new NodeProto { Name = names.Fresh($"kvprune/{opType}"), OpType = opType };
-            node.Input.Add(inputs);
-            node.Output.Add(result);
-            return node;
-        }
-
-        string Value() => names.Fresh("kvprune/value");
-        var shape = Node("Shape", Value(), data);
-        var length = Node("Gather", Value(), shape.Output[0], one);
-        var last = Node("Sub", Value(), length.Output[0], one);
-        var valid = Node("Cast", Value(), sequenceLengths);
-        valid.Attribute.Add(PrunedAttention.Int("to", (long)TensorProto.Types.DataType.Int64));
-        var position = Node("Min", Value(), valid.Output[0], last.Output[0]);
-        var indices = Node("Reshape", Value(), position.Output[0], perRow);
-        var gather = Node("GatherND", output, data, indices.Output[0]);
-        gather.Attribute.Add(PrunedAttention.Int("batch_dims", 1));
-        return [shape, length, last, valid, position, indices, gather];
+        var one = writer.Int64([], 1);
+        var length = writer.Node("Gather", [writer.Node("Shape", [data]), one]);
+        var last = writer.Node("Sub", [length, one]);
+        var valid = writer.Cast(sequenceLengths, TensorProto.Types.DataType.Int64);
+        var position = writer.Node("Min", [valid, last]);
+        // One index a row: [batch, 1, 1].
+        writer.NodeTo(output, "GatherND", [data, writer.Reshape(position, -1, 1, 1)], PrunedAttention.Int("batch_dims", 1));
+        return writer.Nodes;
     }
 
-    private static TensorProto Int64(string name, long[] dims, long[] values)
-    {
-        var tensor = new TensorProto { Name = name, DataType = (int)TensorProto.Types.DataType.Int64 };
-        tensor.Dims.Add(dims);
-        tensor.Int64Data.Add(values);
-        return tensor;
-    }
-
-    private static void Insert(GraphProto graph, int at, NodeProto[] nodes)
+    private static void Insert(GraphProto graph, int at, List<NodeProto> nodes)
     {
         foreach (var node in nodes)
             graph.Node.Insert(at++, node);
-    }
-
-    private static void ReplaceReads(NodeProto node, string from, string to)
-    {
-        for (var i = 0; i < node.Input.Count; i++)
-        {
-            if (node.Input[i] == from)
-                node.Input[i] = to;
-        }
-
-        foreach (var inner in node.Subgraphs().SelectMany(graph => graph.Node))
-            ReplaceReads(inner, from, to);
     }
 }

@@ -25,6 +25,19 @@ internal static class NodeExtensions
     public static IEnumerable<GraphProto> Subgraphs(this NodeProto node) =>
         node.Attribute.Where(a => a.G is not null).Select(a => a.G).Concat(node.Attribute.SelectMany(a => a.Graphs));
 
+    /// <summary>Makes the node, its subgraphs included, read another value.</summary>
+    public static void ReplaceReads(this NodeProto node, string from, string to)
+    {
+        for (var i = 0; i < node.Input.Count; i++)
+        {
+            if (node.Input[i] == from)
+                node.Input[i] = to;
+        }
+
+        foreach (var inner in node.Subgraphs().SelectMany(graph => graph.Node))
+            inner.ReplaceReads(from, to);
+    }
+
     /// <summary>Every value that the node may read: its inputs, and what its subgraphs name.</summary>
     public static IEnumerable<string> Reads(this NodeProto node) =>
         node.Input.Where(input => input.Length > 0).Concat(

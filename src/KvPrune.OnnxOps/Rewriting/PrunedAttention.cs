@@ -1,4 +1,5 @@
 using KvPrune.OnnxOps.Onnx;
+using static KvPrune.OnnxOps.Onnx.AttributeProto.Types;
 
 namespace KvPrune.OnnxOps.Rewriting;
 
@@ -6,11 +7,16 @@ namespace KvPrune.OnnxOps.Rewriting;
 internal static class PrunedAttention
 {
     public const string Domain = "kvprune";
-    public const string SourceOpType = "GroupQueryAttention";
     public const string OpType = "PrunedGroupQueryAttention";
     public const int Version = 1;
     public const string CacheManagerAttribute = "cache_manager";
 
     public static AttributeProto Int(string name, long value) =>
-        new() { Name = name, I = value, Type = AttributeProto.Types.AttributeType.Int };
+        new() { Name = name, I = value, Type = AttributeType.Int };
+
+    public static AttributeProto Ints(string name, params long[] values) =>
+        new() { Name = name, Ints = { values }, Type = AttributeType.Ints };
+
+    public static AttributeProto Float(string name, float value) =>
+        new() { Name = name, F = value, Type = AttributeType.Float };
 }

@@ -32,8 +32,10 @@ public sealed class BadInputTests(BundledClient bundled)
     {
         Refused<NotSupportedException>([Hello], new() { Tools = [AIFunctionFactory.Create(() => 1, "lookup")] }, "lookup");
         Refused<NotSupportedException>([Hello], new() { ResponseFormat = ChatResponseFormat.Json }, "ResponseFormat");
-        Refused<NotSupportedException>([Hello], new() { FrequencyPenalty = 0.5f }, "FrequencyPenalty");
-        Refused<NotSupportedException>([Hello], new() { PresencePenalty = 0.5f }, "PresencePenalty");
+        Refused<ArgumentException>([Hello], new() { FrequencyPenalty = float.NaN }, "FrequencyPenalty");
+        Refused<ArgumentException>([Hello], new() { PresencePenalty = float.NegativeInfinity }, "PresencePenalty");
+        var beyond = new AdditionalPropertiesDictionary { ["logit_bias"] = new Dictionary<int, float> { [3072] = 1 } };
+        Refused<ArgumentException>([Hello], new() { AdditionalProperties = beyond }, "token 3072");
         Refused<NotSupportedException>([Hello], new() { ModelId = "another" }, "another");
         Refused<NotSupportedException>([Hello], new() { ConversationId = "c7" }, "c7");
         Refused<ArgumentException>([Hello], new() { Temperature = -1 }, "Temperature");

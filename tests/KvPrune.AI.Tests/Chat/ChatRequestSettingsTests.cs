@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Sampling;
 using Microsoft.Extensions.AI;
@@ -37,6 +38,31 @@ public sealed class ChatRequestSettingsTests(BundledClient bundled)
         Assert.Equal(new SamplingOptions { Temperature = 1.2f, TopK = 3 }, Read(options, SamplingOptions.Greedy));
         options.RawRepresentationFactory = _ => "other";
         Assert.Equal(new SamplingOptions { Temperature = 1.2f, TopK = 7 }, Read(options, SamplingOptions.Greedy));
+    }
+
+    [Fact]
+    public void Penalties_and_bias_come_from_the_request_and_leave_a_greedy_answer_greedy()
+    {
+        var bias = new Dictionary<int, float> { [7] = -100 };
+        var options = new ChatOptions { FrequencyPenalty = 0.5f, PresencePenalty = -0.5f, AdditionalProperties = new() { ["logit_bias"] = bias } };
+        SamplingOptions read = Read(options, SamplingOptions.Greedy with { RepetitionPenalty = 1.1f });
+        Assert.True(read.IsGreedy);
+        Assert.Equal((1.1f, 0.5f, -0.5f), (read.RepetitionPenalty, read.FrequencyPenalty, read.PresencePenalty));
+        Assert.Same(bias, read.LogitBias);
+        options.Temperature = 1;
+        Assert.Equal(1.1f, Read(options, SamplingOptions.Greedy with { RepetitionPenalty = 1.1f }).RepetitionPenalty);
+        options.RawRepresentationFactory = _ => new SamplingOptions { RepetitionPenalty = 1, MinP = 0.1f };
+        Assert.Equal((1f, 0.1f), (Read(options, Sampling).RepetitionPenalty, Read(options, Sampling).MinP));
+    }
+
+    [Fact]
+    public void Logit_bias_may_be_json_and_what_it_cannot_be_is_said()
+    {
+        SamplingOptions ReadBias(object bias) =>
+            Read(new() { AdditionalProperties = new() { ["logit_bias"] = bias } }, SamplingOptions.Greedy);
+        Assert.Equal([new(12, -100f), new(5, 0.5f)], ReadBias(JsonSerializer.SerializeToElement(new Dictionary<string, double> { ["12"] = -100, ["5"] = 0.5 })).LogitBias!);
+        Assert.Contains("'x'", Assert.Throws<ArgumentException>(() => ReadBias(JsonSerializer.SerializeToElement(new { x = 1 }))).Message, StringComparison.Ordinal);
+        Assert.Contains("String", Assert.Throws<ArgumentException>(() => ReadBias("12")).Message, StringComparison.Ordinal);
     }
 
     private SamplingOptions Read(ChatOptions options, SamplingOptions defaults) =>

@@ -1,4 +1,5 @@
 using KvPrune.AI.Engine;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
@@ -7,10 +8,13 @@ namespace KvPrune.AI.Tests.Engine;
 
 public class SchedulerTests
 {
-    [Fact]
-    public async Task Concurrent_requests_get_what_each_gets_alone()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(int.MaxValue)]
+    public async Task Concurrent_requests_get_what_each_gets_alone(int maxDecodeBatch)
     {
-        using var engine = new ToyEngine(new ToyRuntime(), cachedPrompts: 3);
+        using var engine = new ToyEngine(new ToyRuntime { MaxDecodeBatch = maxDecodeBatch }, cachedPrompts: 3);
         var random = new Random(1);
         int[] shared = Tokens(random, 50);
         GenerationRequest[] requests = [.. Enumerable.Range(0, 60).Select(i =>
@@ -27,7 +31,36 @@ public class SchedulerTests
             Assert.Equal(full ? ChatFinishReason.Length : ChatFinishReason.Stop, answers[i].Reason);
             Assert.Equal(answers[i].Text.Length + (full ? 0 : 1), answers[i].Statistics.GeneratedTokens);
         }
-        Assert.True(engine.Runtime.Steps.Any(step => step.Sequences.Length > 1), "no decode batch was formed");
+        int largest = engine.Runtime.Steps.Max(step => step.Sequences.Length);
+        Assert.True(largest > 1 == maxDecodeBatch > 1, $"the largest decode batch was {largest}");
+    }
+
+    [Fact]
+    public async Task Penalties_count_the_prompt_and_every_token_drawn_also_after_a_cached_prompt()
+    {
+        using var engine = new ToyEngine(new ToyRuntime(), cachedPrompts: 2);
+        int[] prompt = Tokens(new Random(6), 30);
+        var penalised = SamplingOptions.Greedy with { RepetitionPenalty = 1000 };
+        for (int round = 0; round < 2; round++)
+        {
+            string text = (await engine.AskAsync(ToyEngine.Request(prompt, maxTokens: 25, sampling: penalised))).Text;
+            Assert.Equal(text.Length, text.Distinct().Count());
+            Assert.Empty(text.Intersect(ToyEngine.Letters(prompt)));
+            GenerationRequest plain = ToyEngine.Request(prompt, maxTokens: 25);
+            Assert.Equal(ToyEngine.Expected(plain), (await engine.AskAsync(plain)).Text);
+        }
+    }
+
+    [Fact]
+    public async Task A_refused_grammar_fails_its_request_and_nothing_else()
+    {
+        using var engine = new ToyEngine(new ToyRuntime());
+        GenerationRequest refused = ToyEngine.Request([1, 2, 3], guidance: Guidance.Regex("a+"));
+        var error = await Assert.ThrowsAsync<GenerationException>(() => engine.AskAsync(refused));
+        Assert.Contains("no grammars", error.Message, StringComparison.Ordinal);
+        Assert.Equal(0, engine.Runtime.SequencesAlive);
+        GenerationRequest next = ToyEngine.Request([1, 2, 3]);
+        Assert.Equal(ToyEngine.Expected(next), (await engine.AskAsync(next)).Text);
     }
 
     [Fact]

@@ -36,14 +36,15 @@ internal sealed class ToyEngine : IDisposable
 
     public static GenerationRequest Request(
         int[] prompt, int[]? ends = null, PruningPolicy? policy = null, int maxTokens = 20,
-        string[]? stops = null, int[]? endTokens = null, CancellationToken cancellation = default) => new()
+        string[]? stops = null, int[]? endTokens = null, Guidance? guidance = null, SamplingOptions? sampling = null, CancellationToken cancellation = default) => new()
     {
         Prompt = prompt,
         SegmentEnds = ends ?? [prompt.Length],
         Policy = policy ?? PruningPolicy.Dense,
-        Sampling = SamplingOptions.Greedy,
+        Sampling = sampling ?? SamplingOptions.Greedy,
         MaxOutputTokens = maxTokens,
         Text = new AnswerText(token => Letters([token]), () => "", stops ?? []),
+        Guidance = guidance,
         Cancellation = cancellation,
         EndTokens = endTokens ?? [],
     };

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using KvPrune.AI.Runtimes;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Tests.Engine;
@@ -56,6 +57,8 @@ internal sealed class ToyRuntime : IDecoderRuntime
         return [.. answer];
     }
 
+    public int MaxDecodeBatch { get; init; } = int.MaxValue;
+
     public IDecoderSequence CreateSequence(PruningPolicy policy) => Track(new ToySequence(this, policy));
 
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
@@ -82,6 +85,7 @@ internal sealed class ToyRuntime : IDecoderRuntime
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {
         ToySequence[] toys = [.. sequences.ToArray().Cast<ToySequence>()];
+        if (toys.Length > MaxDecodeBatch) throw new InvalidOperationException("The batch is larger than was said.");
         if (toys.Distinct().Count() != toys.Length) throw new InvalidOperationException("A sequence is twice in a batch.");
         Announce(new ToyStep(false, toys, tokens.ToArray(), CancellationToken.None));
         RequireMemory((long)toys.Length * TokenBytes);
@@ -169,6 +173,9 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         if (_open > 0 || _disposed || tokens < 1) throw new InvalidOperationException("A segment cannot be opened.");
         _open = tokens;
     }
+
+    public ITokenSampler Guide(Guidance guidance, SamplingOptions sampling) =>
+        throw new ArgumentException("The toy has no grammars.", nameof(guidance));
 
     public KvSequenceInfo GetInfo() => new(
         Tokens.Count, Blocks.Sum(b => b.Tokens), _open, Blocks.Sum(b => (long)b.Tokens * ToyRuntime.TokenBytes), TailBytes, StagingBytes);

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.AI.Sampling;
+using KvPrune.OnnxOps;
 using KvPrune.OnnxOps.Onnx;
 
 namespace KvPrune.AI.Tests.Models;
@@ -27,7 +28,7 @@ public sealed class GenAIModelFolderTests : IDisposable
         Assert.Equal(3072, folder.VocabularySize);
         Assert.Equal([3071, 3067], folder.EndTokens);
         Assert.Equal((5, 4, 2, 64), (folder.Layers, folder.QueryHeads, folder.KvHeads, folder.HeadSize));
-        Assert.Equal(SamplingOptions.Greedy, folder.Sampling);
+        Assert.Equal(SamplingOptions.Greedy with { RepetitionPenalty = 1 }, folder.Sampling);
     }
 
     [Fact]
@@ -161,10 +162,23 @@ public sealed class GenAIModelFolderTests : IDisposable
         Assert.Empty(GenAIModelFolder.Load(_folder).IgnoredSettings);
         Edit(config =>
         {
-            config["search"]!["repetition_penalty"] = 1.1;
+            config["search"]!["min_length"] = 5;
             config["search"]!["num_beams"] = 4;
         });
-        Assert.Equal(["search.repetition_penalty = 1.1", "search.num_beams = 4"], GenAIModelFolder.Load(_folder).IgnoredSettings);
+        Assert.Equal(["search.min_length = 5", "search.num_beams = 4"], GenAIModelFolder.Load(_folder).IgnoredSettings);
+    }
+
+    [Theory]
+    [InlineData("{}", 0f, null, null, null)]
+    [InlineData("""{"repetition_penalty":1.1}""", 0f, null, null, 1.1f)]
+    [InlineData("""{"do_sample":true}""", null, 50, null, null)]
+    [InlineData("""{"do_sample":true,"top_k":0,"top_p":0.0,"temperature":0.7}""", 0.7f, null, null, null)]
+    [InlineData("""{"do_sample":true,"top_k":20,"top_p":0.9,"repetition_penalty":1.0}""", null, 20, 0.9f, 1f)]
+    public void Search_defaults_mean_what_they_mean_to_genai(string search, float? temperature, int? topK, float? topP, float? repetition)
+    {
+        Edit(config => config["search"] = JsonNode.Parse(search));
+        SamplingOptions expected = new() { Temperature = temperature, TopK = topK, TopP = topP, RepetitionPenalty = repetition };
+        Assert.Equal(expected, GenAIModelFolder.Load(_folder).Sampling);
     }
 
     [Fact]
@@ -183,7 +197,7 @@ public sealed class GenAIModelFolderTests : IDisposable
     public void Missing_weights_are_reported_with_the_model()
     {
         File.Delete(Path.Combine(_folder, "model.onnx.data"));
-        var error = Assert.Throws<ModelFolderException>(LoadDecoder);
+        var error = Assert.Throws<ModelRewriteException>(LoadDecoder);
         Assert.Contains("model.onnx", error.Message, StringComparison.Ordinal);
         Assert.Contains("model.onnx.data", error.Message, StringComparison.Ordinal);
     }

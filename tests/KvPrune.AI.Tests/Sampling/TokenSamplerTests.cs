@@ -13,19 +13,23 @@ public class TokenSamplerTests
     }
 
     [Theory]
-    [InlineData(0.7f, null, null)]
-    [InlineData(1.3f, 5, null)]
-    [InlineData(1f, null, 0.8f)]
-    [InlineData(0.9f, null, 0.3f)]
-    [InlineData(2f, 12, 0.6f)]
-    [InlineData(1f, 100, 0.999f)]
-    public void Frequencies_follow_the_distribution_of_a_naive_implementation(float temperature, int? topK, float? topP)
+    [InlineData(0.7f, null, null, null)]
+    [InlineData(1.3f, 5, null, null)]
+    [InlineData(1f, null, 0.8f, null)]
+    [InlineData(0.9f, null, 0.3f, 0f)]
+    [InlineData(2f, 12, 0.6f, null)]
+    [InlineData(1f, 100, 0.999f, null)]
+    [InlineData(1.5f, null, null, 0.2f)]
+    [InlineData(1f, 6, null, 0.5f)]
+    [InlineData(2f, 20, 0.9f, 0.3f)]
+    [InlineData(1f, null, null, 1f)]
+    public void Frequencies_follow_the_distribution_of_a_naive_implementation(float temperature, int? topK, float? topP, float? minP)
     {
         const int draws = 40_000;
         float[] logits = RandomLogits(new Random(3), 40);
         logits[7] = logits[8]; // a tie
-        double[] expected = NaiveDistribution(logits, temperature, topK ?? int.MaxValue, topP ?? 1);
-        var sampler = new TokenSampler(new() { Temperature = temperature, TopK = topK, TopP = topP, Seed = 11 });
+        double[] expected = NaiveDistribution(logits, temperature, topK ?? int.MaxValue, topP ?? 1, minP ?? 0);
+        var sampler = new TokenSampler(new() { Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = 11 });
         var counts = new int[logits.Length];
         for (int i = 0; i < draws; i++) counts[sampler.Sample(logits)]++;
         for (int token = 0; token < logits.Length; token++)
@@ -44,7 +48,7 @@ public class TokenSamplerTests
         {
             float[] logits = RandomLogits(random, 2_000);
             float topP = 0.05f + (0.9f * random.NextSingle());
-            double[] expected = NaiveDistribution(logits, 1, int.MaxValue, topP);
+            double[] expected = NaiveDistribution(logits, 1, int.MaxValue, topP, 0);
             var sampler = new TokenSampler(new() { Temperature = 1, TopP = topP, Seed = round });
             for (int i = 0; i < 200; i++)
             {
@@ -107,7 +111,7 @@ public class TokenSamplerTests
     private static float[] RandomLogits(Random random, int count) =>
         [.. Enumerable.Range(0, count).Select(_ => (float)((random.NextDouble() * 8) - 4))];
 
-    private static double[] NaiveDistribution(float[] logits, float temperature, int topK, float topP)
+    private static double[] NaiveDistribution(float[] logits, float temperature, int topK, float topP, float minP)
     {
         int[] order = [.. Enumerable.Range(0, logits.Length).OrderByDescending(i => logits[i]).ThenBy(i => i).Take(topK)];
         double[] weights = [.. order.Select(i => Math.Exp(((double)logits[i] - logits[order[0]]) / temperature))];
@@ -115,10 +119,11 @@ public class TokenSamplerTests
         var result = new double[logits.Length];
         for (int i = 0; i < order.Length; i++)
         {
-            result[order[i]] = weights[i];
+            result[order[i]] = weights[i] >= minP * weights[0] ? weights[i] : 0;
             sum += weights[i];
             if (sum >= topP * total) break;
         }
+        sum = result.Sum();
         for (int i = 0; i < result.Length; i++) result[i] /= sum;
         return result;
     }

@@ -11,17 +11,19 @@ internal static class AttentionGraph
     public static ModelProto Build(AttentionShape shape)
     {
         var graph = new GraphBuilder();
-        graph.Input("query", DataType.Float, "batch_size", "sequence_length", shape.QueryWidth);
-        graph.Input("key", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
-        graph.Input("value", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
+        string[] projections = shape.Packed ? ["query", "", ""] : ["query", "key", "value"];
+        graph.Input(
+            "query", DataType.Float, "batch_size", "sequence_length", shape.QueryWidth + (shape.Packed ? 2 * shape.KvWidth : 0));
+        if (!shape.Packed)
+        {
+            graph.Input("key", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
+            graph.Input("value", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
+        }
+
         graph.Input("seqlens_k", DataType.Int32, "batch_size");
         graph.Input("total_sequence_length", DataType.Int32, 1);
-        if (shape.Rotary)
-        {
-            var (cosine, sine) = shape.RotaryCaches();
-            graph.Floats("cos_cache", cosine, AttentionShape.MaxTokens, shape.HeadSize / 2);
-            graph.Floats("sin_cache", sine, AttentionShape.MaxTokens, shape.HeadSize / 2);
-        }
+        string[] optional = Optional(graph, shape);
+        string[] typed = [.. projections.Concat(optional).Select(value => Typed(graph, shape, value))];
 
         for (var layer = 0; layer < shape.Layers; layer++)
         {
@@ -29,22 +31,62 @@ internal static class AttentionGraph
             var present = $"present.{layer}";
             foreach (var half in new[] { "key", "value" })
             {
-                graph.Input($"{past}.{half}", DataType.Float, "batch_size", shape.KvHeads, "past", shape.HeadSize);
-                graph.Output($"{present}.{half}", DataType.Float, "batch_size", shape.KvHeads, "total", shape.HeadSize);
+                graph.Input($"{past}.{half}", shape.Element, "batch_size", shape.KvHeads, "past", shape.HeadSize);
+                graph.Output($"{present}.{half}", shape.Element, "batch_size", shape.KvHeads, "total", shape.HeadSize);
             }
 
-            string[] inputs = ["query", "key", "value", $"{past}.key", $"{past}.value", "seqlens_k", "total_sequence_length"];
+            var output = $"output.{layer}";
+            var attention = shape.Element == DataType.Float ? output : output + "/typed";
             graph.Node(
                 "GroupQueryAttention",
                 "com.microsoft",
-                [$"output.{layer}", $"{present}.key", $"{present}.value"],
-                shape.Rotary ? [.. inputs, "cos_cache", "sin_cache"] : inputs,
-                ("num_heads", shape.QueryHeads),
-                ("kv_num_heads", shape.KvHeads),
-                ("do_rotary", shape.Rotary ? 1 : 0));
-            graph.Output($"output.{layer}", DataType.Float, "batch_size", "sequence_length", shape.QueryWidth);
+                [attention, $"{present}.key", $"{present}.value"],
+                [.. typed[..3], $"{past}.key", $"{past}.value", "seqlens_k", "total_sequence_length", .. typed[3..]],
+                Attributes(shape));
+            if (attention != output)
+                graph.Node("Cast", output, [attention], ("to", (int)DataType.Float));
+            graph.Output(output, DataType.Float, "batch_size", "sequence_length", shape.QueryWidth);
         }
 
         return graph.Model;
     }
+
+    /// <summary>The attributes that say what <paramref name="shape"/> says; those at their defaults are left out.</summary>
+    public static (string Name, object Value)[] Attributes(AttentionShape shape)
+    {
+        var attributes = new List<(string, object)>
+        {
+            ("num_heads", shape.QueryHeads), ("kv_num_heads", shape.KvHeads), ("do_rotary", shape.Rotary ? 1 : 0),
+        };
+        if (shape.Interleaved)
+            attributes.Add(("rotary_interleaved", 1));
+        if (shape.Window > 0)
+            attributes.Add(("local_window_size", shape.Window));
+        if (shape.Softcap > 0)
+            attributes.Add(("softcap", shape.Softcap));
+        if (shape.SmoothSoftmax)
+            attributes.Add(("smooth_softmax", 1));
+        return [.. attributes];
+    }
+
+    // Inputs 7 to 11, up to the last one that is there.
+    private static string[] Optional(GraphBuilder graph, AttentionShape shape)
+    {
+        string[] inputs = ["", "", "", "", ""];
+        if (shape.Rotary)
+        {
+            var (cosine, sine) = shape.RotaryCaches();
+            inputs[0] = graph.Floats("cos_cache", cosine, AttentionShape.MaxTokens, shape.RotarySize / 2);
+            inputs[1] = graph.Floats("sin_cache", sine, AttentionShape.MaxTokens, shape.RotarySize / 2);
+        }
+
+        if (shape.HeadSink)
+            inputs[4] = graph.Floats("sinks", shape.HeadSinks(), shape.QueryHeads);
+        return inputs[..(Array.FindLastIndex(inputs, input => input.Length > 0) + 1)];
+    }
+
+    private static string Typed(GraphBuilder graph, AttentionShape shape, string value) =>
+        value.Length == 0 || shape.Element == DataType.Float
+            ? value
+            : graph.Node("Cast", value + "/typed", [value], ("to", (int)shape.Element));
 }

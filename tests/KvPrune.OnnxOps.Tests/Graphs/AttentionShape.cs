@@ -1,18 +1,41 @@
+using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
+
 namespace KvPrune.OnnxOps.Tests.Graphs;
 
-/// <summary>Heads of a test model.</summary>
+/// <summary>Heads of a test model and what its attention nodes do beyond plain causal attention.</summary>
 internal sealed record AttentionShape(int QueryHeads, int KvHeads, int HeadSize, bool Rotary = false, int Layers = 1)
 {
     public const int MaxTokens = 1024;
+
+    /// <summary>Channels that are rotated.</summary>
+    public int RotarySize { get; init; } = HeadSize;
+
+    /// <summary>Whether channel 2j turns with 2j + 1 in place of j with j + RotarySize / 2.</summary>
+    public bool Interleaved { get; init; }
+
+    /// <summary>local_window_size.</summary>
+    public int Window { get; init; } = -1;
+
+    public float Softcap { get; init; }
+
+    public bool SmoothSoftmax { get; init; }
+
+    public bool HeadSink { get; init; }
+
+    /// <summary>Query, key and value in one tensor.</summary>
+    public bool Packed { get; init; }
+
+    /// <summary>The type that the nodes compute in; graph inputs and outputs are float32 but for the cache.</summary>
+    public DataType Element { get; init; } = DataType.Float;
 
     public int QueryWidth => QueryHeads * HeadSize;
 
     public int KvWidth => KvHeads * HeadSize;
 
-    /// <summary>Cosine and sine caches, [MaxTokens, HeadSize / 2].</summary>
+    /// <summary>Cosine and sine caches, [MaxTokens, RotarySize / 2].</summary>
     public (float[] Cosine, float[] Sine) RotaryCaches()
     {
-        var half = HeadSize / 2;
+        var half = RotarySize / 2;
         var cosine = new float[MaxTokens * half];
         var sine = new float[MaxTokens * half];
         for (var i = 0; i < cosine.Length; i++)
@@ -24,4 +47,7 @@ internal sealed record AttentionShape(int QueryHeads, int KvHeads, int HeadSize,
 
         return (cosine, sine);
     }
+
+    /// <summary>One logit per query head.</summary>
+    public float[] HeadSinks() => [.. Enumerable.Range(0, QueryHeads).Select(head => (float)(3 * Math.Sin(head + 1)))];
 }

@@ -58,6 +58,19 @@ internal sealed class GraphBuilder
         return name;
     }
 
+    /// <summary>Floats rounded to <paramref name="type"/>: float32 or float16.</summary>
+    public string Values(string name, DataType type, float[] values, params long[] dims)
+    {
+        if (type == DataType.Float)
+            return Floats(name, values, dims);
+        var tensor = new TensorProto { Name = name, DataType = (int)type };
+        tensor.Dims.Add(dims);
+        // Bits, one value to an int32.
+        tensor.Int32Data.Add(values.Select(value => (int)BitConverter.HalfToUInt16Bits((Half)value)));
+        Model.Graph.Initializer.Add(tensor);
+        return name;
+    }
+
     public string Int64s(string name, long[] values, params long[] dims)
     {
         var tensor = new TensorProto { Name = name, DataType = (int)DataType.Int64 };

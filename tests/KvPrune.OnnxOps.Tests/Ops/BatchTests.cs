@@ -10,27 +10,31 @@ public sealed class BatchTests : IDisposable
 
     public void Dispose() => _model.Dispose();
 
-    [Fact]
-    public void A_decode_batch_of_any_lengths_and_policies_gives_each_what_it_gets_alone()
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(70)]
+    public void A_decode_batch_of_any_lengths_and_policies_gives_each_what_it_gets_alone(int window)
     {
+        var shape = Shape with { Window = window, HeadSink = window > 0 };
+        using var model = new PrunedAttentionModel(shape);
         int[] lengths = [1, 40, 95, 96, 250];
         string[] policies = ["compact", "exact", "dense", "compact", "balanced"];
-        var rows = lengths.Select((length, i) => TokenRows.Random(Shape, length + 70, seed: i)).ToArray();
+        var rows = lengths.Select((length, i) => TokenRows.Random(shape, length + 70, seed: i)).ToArray();
         var alone = new List<float[]>();
         var batch = new List<KvSequence>();
         for (var i = 0; i < lengths.Length; i++)
         {
-            batch.Add(_model.Manager.CreateSequence(PruningPolicy.FromName(policies[i])));
-            _model.Prompt(batch[i], rows[i][..lengths[i]]);
+            batch.Add(model.Manager.CreateSequence(PruningPolicy.FromName(policies[i])));
+            model.Prompt(batch[i], rows[i][..lengths[i]]);
             using var single = batch[i].Fork();
-            alone.Add(_model.Decode(single, rows[i][lengths[i]..]));
+            alone.Add(model.Decode(single, rows[i][lengths[i]..]));
         }
 
         for (var t = 0; t < 70; t++)
         {
             var tokens = Join([.. rows.Select((all, i) => all[(lengths[i] + t)..(lengths[i] + t + 1)])]);
             using var step = KvStep.Begin(batch, 1);
-            var output = _model.Run(
+            var output = model.Run(
                 [.. batch.Select(s => s.Handle)], [.. lengths.Select(length => length + t)], tokens)[0];
             step.Commit();
             for (var i = 0; i < lengths.Length; i++)
@@ -85,7 +89,7 @@ public sealed class BatchTests : IDisposable
     }
 
     private static TokenRows Join(TokenRows[] rows) => new(
-        Shape,
+        rows[0].Shape,
         rows.Sum(r => r.Count),
         [.. rows.SelectMany(r => r.Query)],
         [.. rows.SelectMany(r => r.Key)],

@@ -12,6 +12,16 @@ public sealed class PolicyReferenceTests : IDisposable
         new(4, 4, 64), new(8, 2, 64), new(8, 1, 128), new(6, 2, 96), new(8, 2, 64, Rotary: true),
     ];
 
+    // The last prompts of a case see all of what their windows end in: sealed tiles, the tail, one row.
+    private static readonly AttentionShape[] Variants =
+    [
+        new(8, 2, 64, Rotary: true) { Window = 100, Softcap = 4, HeadSink = true, RotarySize = 32 },
+        new(6, 2, 32, Rotary: true) { Window = 20, SmoothSoftmax = true, Interleaved = true },
+        new(4, 1, 80, Rotary: true) { Softcap = 20, Window = 64, Packed = true },
+        new(4, 2, 160) { HeadSink = true, Window = 65 },
+        new(2, 1, 256, Rotary: true) { Softcap = 1, Window = 1 },
+    ];
+
     private static readonly PruningPolicy[] Policies =
     [
         .. PruningPolicy.Presets.Values,
@@ -26,7 +36,7 @@ public sealed class PolicyReferenceTests : IDisposable
     // The kernels that this CPU runs.
     private static readonly string[] Kernels = [.. new[] { "scalar", "avx512", "avx512_bf16" }.Where(Runs)];
 
-    private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = Shapes.ToDictionary(
+    private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = Shapes.Concat(Variants).ToDictionary(
         shape => shape, shape => new PrunedAttentionModel(shape));
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Policies.Length)];
@@ -51,6 +61,17 @@ public sealed class PolicyReferenceTests : IDisposable
         // Generated tokens cross a tile's border, and a second prompt follows over sealed rows.
         var (first, second) = (random.Next(60, 130), random.Next(30, 140));
         Compare(Shapes[policyIndex % Shapes.Length], policy, first, generated: 100, second, seed: 77);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Windows_softcaps_and_sinks_equal_the_reference(int policyIndex)
+    {
+        foreach (var (index, shape) in Variants.Index())
+        {
+            var random = new Random(100 * policyIndex + index);
+            Compare(shape, Policies[policyIndex], random.Next(100, 230), generated: 70, random.Next(2, 140), seed: index);
+        }
     }
 
     public void Dispose()

@@ -57,25 +57,24 @@ internal sealed class PrunedAttentionModel : IDisposable
     public float[][] Run(long[] handles, int[] seqlensK, TokenRows rows, int? totalLength = null, int? batchSize = null)
     {
         var batch = batchSize ?? handles.Length;
-        var tokens = rows.Count / batch;
-        using var query = OrtValue.CreateTensorValueFromMemory(rows.Query, [batch, tokens, Shape.QueryWidth]);
-        using var key = OrtValue.CreateTensorValueFromMemory(rows.Key, [batch, tokens, Shape.KvWidth]);
-        using var value = OrtValue.CreateTensorValueFromMemory(rows.Value, [batch, tokens, Shape.KvWidth]);
         using var lengths = OrtValue.CreateTensorValueFromMemory(seqlensK, [seqlensK.Length]);
         using var total = OrtValue.CreateTensorValueFromMemory(new[] { totalLength ?? seqlensK.Max() + 1 }, [1]);
         using var sequences = OrtValue.CreateTensorValueFromMemory(handles, [handles.Length]);
-        var inputs = new Dictionary<string, OrtValue>
-        {
-            ["query"] = query,
-            ["key"] = key,
-            ["value"] = value,
-            ["seqlens_k"] = lengths,
-            ["total_sequence_length"] = total,
-            [KvPruneOps.SequenceHandlesInput] = sequences,
-        };
+        var inputs = rows.Inputs(batch);
+        inputs["seqlens_k"] = lengths;
+        inputs["total_sequence_length"] = total;
+        inputs[KvPruneOps.SequenceHandlesInput] = sequences;
         string[] names = [.. Enumerable.Range(0, Shape.Layers).Select(layer => $"output.{layer}")];
-        using var outputs = _session.Run(_runOptions, inputs, names);
-        return [.. outputs.Select(output => output.GetTensorDataAsSpan<float>().ToArray())];
+        try
+        {
+            using var outputs = _session.Run(_runOptions, inputs, names);
+            return [.. outputs.Select(output => output.GetTensorDataAsSpan<float>().ToArray())];
+        }
+        finally
+        {
+            foreach (var input in inputs.Values)
+                input.Dispose();
+        }
     }
 
     public (float[] Keys, float[] Values) ReadRows(KvSequence sequence, int kvHead, int layer = 0)

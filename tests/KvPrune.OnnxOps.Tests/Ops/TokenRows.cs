@@ -1,4 +1,5 @@
 using KvPrune.OnnxOps.Tests.Graphs;
+using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.OnnxOps.Tests.Ops;
 
@@ -26,6 +27,24 @@ internal sealed record TokenRows(AttentionShape Shape, int Count, float[] Query,
 
         return new TokenRows(
             shape, count, Rows(shape.QueryWidth, false), Rows(shape.KvWidth, true), Rows(shape.KvWidth, false));
+    }
+
+    /// <summary>The graph inputs query, key and value of a batch of equally long rows.</summary>
+    public Dictionary<string, OrtValue> Inputs(int batch)
+    {
+        OrtValue Tensor(float[] rows) =>
+            OrtValue.CreateTensorValueFromMemory(rows, [batch, Count / batch, rows.Length / Count]);
+        if (!Shape.Packed)
+            return new() { ["query"] = Tensor(Query), ["key"] = Tensor(Key), ["value"] = Tensor(Value) };
+        var packed = new List<float>();
+        for (var token = 0; token < Count; token++)
+        {
+            packed.AddRange(Query.AsSpan(token * Shape.QueryWidth, Shape.QueryWidth));
+            packed.AddRange(Key.AsSpan(token * Shape.KvWidth, Shape.KvWidth));
+            packed.AddRange(Value.AsSpan(token * Shape.KvWidth, Shape.KvWidth));
+        }
+
+        return new() { ["query"] = Tensor([.. packed]) };
     }
 
     public TokenRows this[Range range]

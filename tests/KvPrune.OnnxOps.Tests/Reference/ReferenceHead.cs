@@ -41,27 +41,33 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy)
             _rows[i] = ToTail(_rows[i].Key.Stored, _rows[i].Value.Stored);
     }
 
-    /// <summary>softmax(q·Kᵀ/√D)·V over everything so far.</summary>
-    public double[] Attend(double[] query)
+    /// <summary>
+    /// softmax(cap(q·Kᵀ/√D))·V over the newest rows that the window holds; <paramref name="sink"/> is a logit of its own,
+    /// −∞ for none.
+    /// </summary>
+    public double[] Attend(double[] query, double sink)
     {
-        var weights = new double[_rows.Count];
-        var most = double.NegativeInfinity;
+        var seen = shape.Window > 0 ? _rows[Math.Max(0, _rows.Count - shape.Window)..] : _rows;
+        var weights = new double[seen.Count];
+        var most = sink;
         var scaled = Array.ConvertAll(query, x => x / Math.Sqrt(shape.HeadSize));
         for (var t = 0; t < weights.Length; t++)
         {
-            var key = _rows[t].Key.Stored;
+            var key = seen[t].Key.Stored;
             for (var j = 0; j < key.Length; j++)
                 weights[t] += scaled[j] * key[j];
+            if (shape.Softcap > 0)
+                weights[t] = shape.Softcap * Math.Tanh(weights[t] / shape.Softcap);
             most = Math.Max(most, weights[t]);
         }
 
-        var total = 0.0;
+        var total = Math.Exp(sink - most);
         var output = new double[shape.HeadSize];
         for (var t = 0; t < weights.Length; t++)
         {
             var weight = Math.Exp(weights[t] - most);
             total += weight;
-            var value = _rows[t].Value.Stored;
+            var value = seen[t].Value.Stored;
             for (var j = 0; j < output.Length; j++)
                 output[j] += weight * value[j];
         }

@@ -10,6 +10,7 @@ internal sealed class ReferenceSequence
     private readonly PruningPolicy _policy;
     private readonly ReferenceHead[] _heads;
     private readonly (float[] Cosine, float[] Sine) _rotary;
+    private readonly double[] _sinks;
     private int _length;
 
     public ReferenceSequence(AttentionShape shape, PruningPolicy policy)
@@ -18,6 +19,8 @@ internal sealed class ReferenceSequence
         _policy = policy;
         _heads = [.. Enumerable.Range(0, shape.KvHeads).Select(_ => new ReferenceHead(shape, policy))];
         _rotary = shape.RotaryCaches();
+        _sinks = shape.HeadSink ? Array.ConvertAll(shape.HeadSinks(), sink => (double)sink)
+            : [.. Enumerable.Repeat(shape.SmoothSoftmax ? 0 : double.NegativeInfinity, shape.QueryHeads)];
     }
 
     public IReadOnlyList<ReferenceHead> Heads => _heads;
@@ -73,25 +76,26 @@ internal sealed class ReferenceSequence
         }
 
         _length++;
-        return queries.SelectMany((query, head) => _heads[head / Group].Attend(query)).Select(x => (float)x);
+        return queries.SelectMany((query, head) => _heads[head / Group].Attend(query, _sinks[head])).Select(x => (float)x);
     }
 
     private double[] Slice(float[] rows, int token, int head, int heads) =>
         Array.ConvertAll(
             rows.AsSpan(((token * heads) + head) * _shape.HeadSize, _shape.HeadSize).ToArray(), x => (double)x);
 
-    // Channel j turns with channel j + D/2.
+    // Of the first RotarySize channels, j turns with j + RotarySize/2, or 2j with 2j + 1.
     private double[] Rotated(double[] row)
     {
         if (!_shape.Rotary)
             return row;
-        var half = row.Length / 2;
-        var turned = new double[row.Length];
+        var half = _shape.RotarySize / 2;
+        var turned = (double[])row.Clone();
         for (var j = 0; j < half; j++)
         {
             double cosine = _rotary.Cosine[(_length * half) + j], sine = _rotary.Sine[(_length * half) + j];
-            turned[j] = (row[j] * cosine) - (row[j + half] * sine);
-            turned[j + half] = (row[j + half] * cosine) + (row[j] * sine);
+            var (first, second) = _shape.Interleaved ? (2 * j, (2 * j) + 1) : (j, j + half);
+            turned[first] = (row[first] * cosine) - (row[second] * sine);
+            turned[second] = (row[second] * cosine) + (row[first] * sine);
         }
 
         return turned;

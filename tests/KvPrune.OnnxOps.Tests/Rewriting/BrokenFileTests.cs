@@ -27,6 +27,52 @@ public class BrokenFileTests
         Assert.Contains(folder.Folder, Refusal(folder.Folder).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(null, "model.onnx.data", "cannot be read")]
+    [InlineData(99L, "head_weight", "cut short")]
+    [InlineData(100L, null, null)]
+    public void External_weights_have_to_be_there_in_full(long? bytes, params string?[] expected)
+    {
+        var model = Structure();
+        var weight = model.Graph.Initializer.Single(tensor => tensor.Name == "head_weight");
+        weight.DataLocation = TensorProto.Types.DataLocation.External;
+        weight.ExternalData.Add(
+        [
+            new StringStringEntryProto { Key = "location", Value = "model.onnx.data" },
+            new StringStringEntryProto { Key = "offset", Value = "60" },
+            new StringStringEntryProto { Key = "length", Value = "40" },
+        ]);
+        using var folder = new ModelFolder(model);
+        if (bytes is { } length)
+            File.WriteAllBytes(Path.Combine(folder.Folder, "model.onnx.data"), new byte[length]);
+
+        if (expected is [null, ..])
+        {
+            GroupQueryAttentionRewriter.Load(folder.ModelPath);
+            return;
+        }
+
+        var refusal = Refusal(folder.ModelPath).Message;
+        Assert.All(expected, part => Assert.Contains(part!, refusal, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("location", "")]
+    [InlineData("offset", "-1")]
+    [InlineData("length", "9223372036854775807")]
+    [InlineData("length", "many")]
+    public void External_weights_with_nonsense_entries_are_named(string key, string value)
+    {
+        var model = Structure();
+        var weight = model.Graph.Initializer.Single(tensor => tensor.Name == "head_weight");
+        weight.DataLocation = TensorProto.Types.DataLocation.External;
+        foreach (var (name, usual) in new[] { ("location", "model.onnx"), ("offset", "1"), ("length", "1") })
+            weight.ExternalData.Add(new StringStringEntryProto { Key = name, Value = name == key ? value : usual });
+        using var folder = new ModelFolder(model);
+
+        Assert.Contains("head_weight", Refusal(folder.ModelPath).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_file_too_large_for_protobuf_is_refused_by_its_size()
     {

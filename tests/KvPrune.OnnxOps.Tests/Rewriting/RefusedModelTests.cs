@@ -9,10 +9,15 @@ public class RefusedModelTests
     private static readonly AttentionShape Shape = new(4, 2, 16, Rotary: true, Layers: 2);
 
     [Theory]
-    [InlineData("softcap", 30f)]
-    [InlineData("smooth_softmax", 1)]
-    [InlineData("local_window_size", 512)]
-    [InlineData("rotary_interleaved", 1)]
+    [InlineData("softcap", -1f)]
+    [InlineData("softcap", float.NaN)]
+    [InlineData("smooth_softmax", 2)]
+    [InlineData("local_window_size", 0)]
+    [InlineData("local_window_size", -2)]
+    [InlineData("local_window_size", 1L << 31)]
+    [InlineData("rotary_interleaved", 2)]
+    [InlineData("sliding_window_cache", 2)]
+    [InlineData("causal", 0)]
     [InlineData("qk_output", 1)]
     [InlineData("k_quant_type", "PER_TENSOR")]
     [InlineData("v_quant_type", "PER_CHANNEL")]
@@ -36,10 +41,11 @@ public class RefusedModelTests
     [Theory]
     [InlineData(9, "position_ids")]
     [InlineData(10, "attention_bias")]
-    [InlineData(11, "head_sink")]
     [InlineData(12, "k_scale")]
     [InlineData(13, "v_scale")]
-    [InlineData(14, "number 14")]
+    [InlineData(14, "q_norm_weight")]
+    [InlineData(15, "k_norm_weight")]
+    [InlineData(16, "number 16")]
     public void An_input_without_counterpart_is_named_with_its_node(int input, string role)
     {
         var model = DecoderGraph.Build(Shape);
@@ -52,7 +58,8 @@ public class RefusedModelTests
     }
 
     [Theory]
-    [InlineData(1, "packed")]
+    [InlineData(1, "key")]
+    [InlineData(2, "value")]
     [InlineData(3, "past_key")]
     [InlineData(4, "past_value")]
     [InlineData(5, "seqlens_k")]
@@ -80,9 +87,9 @@ public class RefusedModelTests
     public void Other_attention_is_refused()
     {
         var model = DecoderGraph.Build(Shape);
-        Attention(model, 1).OpType = "MultiHeadAttention";
+        Attention(model, 1).OpType = "SparseAttention";
 
-        Refused(model, "MultiHeadAttention", "/attention.1/GroupQueryAttention");
+        Refused(model, "SparseAttention", "/attention.1/GroupQueryAttention");
     }
 
     [Fact]
@@ -102,9 +109,10 @@ public class RefusedModelTests
     }
 
     [Theory]
-    [InlineData((int)DataType.Float16, "Float16")]
     [InlineData((int)DataType.Bfloat16, "Bfloat16")]
+    [InlineData((int)DataType.Uint8, "Uint8")]
     [InlineData((int)DataType.Int8, "Int8")]
+    [InlineData(17, "17")]
     public void Another_element_type_is_refused(int type, string name)
     {
         var model = DecoderGraph.Build(Shape);
@@ -187,6 +195,85 @@ public class RefusedModelTests
 
         Refused(model, KvPruneOps.SequenceHandlesInput);
     }
+
+    [Theory]
+    [InlineData(1, "key")]
+    [InlineData(2, "value")]
+    [InlineData(5, "no attention_bias")]
+    [InlineData(6, "past_key")]
+    public void A_missing_input_of_multi_head_attention_is_named(int input, string role)
+    {
+        var model = MultiHead();
+        MultiHead(model).Input[input] = "";
+
+        Refused(model, "/attention.0/MultiHeadAttention", role);
+    }
+
+    [Theory]
+    [InlineData(4, "key_padding_mask")]
+    [InlineData(8, "past_sequence_length")]
+    [InlineData(9, "cache_indirection")]
+    public void An_input_of_multi_head_attention_without_counterpart_is_named(int input, string role)
+    {
+        var model = MultiHead();
+        var node = MultiHead(model);
+        while (node.Input.Count <= input)
+            node.Input.Add("");
+        node.Input[input] = "attention_mask";
+
+        Refused(model, "/attention.0/MultiHeadAttention", role);
+    }
+
+    [Fact]
+    public void An_attention_bias_that_is_not_the_causal_mask_is_refused()
+    {
+        void Broken(Action<GraphProto> change, string reason)
+        {
+            var model = MultiHead();
+            change(model.Graph);
+            Refused(model, "/attention.0/MultiHeadAttention", "causal_bias", reason);
+        }
+
+        static NodeProto Maker(GraphProto graph, string value) => graph.Node.Single(node => node.Output.Contains(value));
+
+        // Not the token itself.
+        Broken(graph => Maker(graph, "is_past").OpType = "Less", "token 0");
+        // Later tokens too, for all that the shape is right.
+        Broken(graph => Maker(graph, "is_past").OpType = "GreaterOrEqual", "token");
+        // Not enough to hide anything.
+        Broken(graph => graph.Initializer.Single(tensor => tensor.Name == "hidden").FloatData[0] = -10, "-10");
+        // Old tokens are hidden.
+        Broken(
+            graph =>
+            {
+                var window = new GraphBuilder();
+                window.Int64s("window", [60_000]);
+                window.Node("Range", "keys", ["zero", "all_tokens", "one"]);
+                window.Node("Less", "is_old", ["keys", window.Node("Sub", "window_start", ["all_tokens", "window"])]);
+                window.Node("Where", "old", ["is_old", "hidden", "nothing"]);
+                window.Node("Add", "in_window", ["one_head", "old"]);
+                var tile = Maker(graph, "causal_bias");
+                tile.Input[0] = "in_window";
+                var at = graph.Node.IndexOf(tile);
+                foreach (var node in window.Model.Graph.Node)
+                    graph.Node.Insert(at++, node);
+                graph.Initializer.Add(window.Model.Graph.Initializer);
+            },
+            "token 70000");
+        // Its numbers come from elsewhere.
+        Broken(graph => Maker(graph, "is_valid").Input[0] = "elsewhere", "elsewhere");
+        Broken(graph => Maker(graph, "is_past").Input[1] = "position_ids", "2 inputs");
+        Broken(
+            graph => graph.Initializer.Single(tensor => tensor.Name == "hidden").DataLocation = DataLocation.External, "external");
+        // It cannot run.
+        Broken(graph => Maker(graph, "one_head").OpType = "NoSuchOperator", "NoSuchOperator");
+    }
+
+    private static ModelProto MultiHead() =>
+        DecoderGraph.Build(new AttentionShape(2, 2, 16, Rotary: true), style: DecoderStyle.MultiHead);
+
+    private static NodeProto MultiHead(ModelProto model) =>
+        model.Graph.Node.Single(node => node.OpType == "MultiHeadAttention");
 
     private static void Refused(ModelProto model, params string[] named)
     {

@@ -3,6 +3,8 @@ using KvPrune.OnnxOps.Onnx;
 using KvPrune.OnnxOps.Tests.Graphs;
 using KvPrune.OnnxOps.Tests.Ops;
 using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
+using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
 
 namespace KvPrune.OnnxOps.Tests.Rewriting;
 
@@ -43,6 +45,85 @@ public class RewrittenDecoderTests
             var rows = positions == LogitsPositions.Last ? 1 : to - from;
             Assert.Equal([1, rows, DecoderGraph.Vocabulary], shape);
             Close.Rows(expected.AsSpan(^(rows * DecoderGraph.Vocabulary)..), logits, DecoderGraph.Vocabulary, 1e-4, $"up to {to}");
+        }
+    }
+
+    public static MatrixTheoryData<string, LogitsPositions> Exports =>
+        new(ExportCases.Keys, [LogitsPositions.All, LogitsPositions.Last]);
+
+    private static readonly AttentionShape Heads = new(4, 4, 16, Rotary: true, Layers: 2);
+
+    // What is rewritten, how it is written, and how it is written for the original where that cannot run it.
+    private static readonly Dictionary<string, (AttentionShape Shape, DecoderStyle Style, DecoderStyle Stock)> ExportCases = new()
+    {
+        ["packed"] = (Shape with { Packed = true }, DecoderStyle.Plain, DecoderStyle.Plain),
+        ["packed, float16"] = (Shape with { Packed = true, Element = DataType.Float16 }, DecoderStyle.Plain, DecoderStyle.Plain),
+        ["window and softcap"] = (Shape with { Window = 30, Softcap = 3 }, DecoderStyle.Plain, DecoderStyle.Plain),
+        ["sinks, float16"] = (Shape with { HeadSink = true, Element = DataType.Float16 }, DecoderStyle.Plain, DecoderStyle.Plain),
+        ["position_ids"] = (Shape, DecoderStyle.PositionIds, DecoderStyle.PositionIds),
+        ["rotary outside"] = (Shape, DecoderStyle.RotaryOutside, DecoderStyle.RotaryOutside),
+        ["partial rotary outside"] =
+            (new(4, 2, 32, Rotary: true, Layers: 2) { RotarySize = 16, Interleaved = true }, DecoderStyle.RotaryOutside, DecoderStyle.RotaryOutside),
+        ["norms"] = (Shape, DecoderStyle.Normalized, DecoderStyle.Normalized),
+        ["fused norms"] = (Shape, DecoderStyle.FusedNorms, DecoderStyle.Normalized),
+        ["fused norms, float16"] =
+            (Shape with { Element = DataType.Float16 }, DecoderStyle.FusedNorms, DecoderStyle.Normalized),
+        ["multi-head"] = (Heads, DecoderStyle.MultiHead, DecoderStyle.MultiHead),
+        ["multi-head with bias"] = (Heads, DecoderStyle.MultiHeadBias, DecoderStyle.MultiHeadBias),
+        ["multi-head, float16"] = (Heads with { Element = DataType.Float16 }, DecoderStyle.MultiHead, DecoderStyle.MultiHead),
+    };
+
+    [Theory]
+    [MemberData(nameof(Exports))]
+    public void Every_way_of_writing_attention_gives_the_originals_logits(string name, LogitsPositions positions)
+    {
+        var (shape, style, stockStyle) = ExportCases[name];
+        using var stock = Sessions.Create(DecoderGraph.Build(shape, style: stockStyle).ToByteArray());
+        var rewriter = ModelFolder.Load(DecoderGraph.Build(shape, style: style));
+        using var manager = new KvCacheManager(rewriter.Shape(AttentionShape.MaxTokens));
+        using var session = Sessions.Create(rewriter.Rewrite(manager.Id, positions));
+        using var sequence = manager.CreateSequence(PruningPolicy.Exact);
+        var random = new Random(5);
+        var tokens = Enumerable.Range(0, 200).Select(_ => random.NextInt64(DecoderGraph.Vocabulary)).ToArray();
+
+        sequence.OpenSegment(120);
+        foreach (var (from, to) in (ReadOnlySpan<(int, int)>)[(0, 70), (70, 120), .. Enumerable.Range(120, 80).Select(i => (i, i + 1))])
+        {
+            using var step = KvStep.Begin(sequence, to - from);
+            var (logits, _) = Run(session, tokens[from..to], to, [sequence.Handle]);
+            step.Commit();
+            if (to - from == 1 && to % 10 != 0)
+                continue;
+            var (expected, _) = Run(stock, tokens[..to], to, handles: null);
+            // The original computes in half precision where its graph does.
+            Close.Rows(
+                expected.AsSpan(^(positions == LogitsPositions.All ? (to - from) * DecoderGraph.Vocabulary : DecoderGraph.Vocabulary)..),
+                logits,
+                DecoderGraph.Vocabulary,
+                shape.Element == DataType.Float ? 1e-5 : 3e-3,
+                $"{name}, up to {to}");
+        }
+
+        Assert.Equal(TensorElementType.Float, session.OutputMetadata["logits"].ElementDataType);
+    }
+
+    [Fact]
+    public void Rotary_caches_are_taken_from_where_the_graph_chooses_them()
+    {
+        var model = DecoderGraph.Build(Shape, style: DecoderStyle.ChosenCaches);
+        using var stock = Sessions.Create(model.ToByteArray());
+        var rewriter = ModelFolder.Load(model);
+        using var manager = new KvCacheManager(rewriter.Shape(AttentionShape.MaxTokens));
+        using var session = Sessions.Create(rewriter.Rewrite(manager.Id, LogitsPositions.All));
+        var random = new Random(6);
+        foreach (var length in new[] { 100, 110, 111, 150 })
+        {
+            using var sequence = manager.CreateSequence(PruningPolicy.Exact);
+            var tokens = Enumerable.Range(0, length).Select(_ => random.NextInt64(DecoderGraph.Vocabulary)).ToArray();
+            sequence.OpenSegment(length);
+            using var step = KvStep.Begin(sequence, length);
+            var (logits, _) = Run(session, tokens, length, [sequence.Handle]);
+            Close.Rows(Run(stock, tokens, length, handles: null).Logits, logits, DecoderGraph.Vocabulary, 1e-4, $"{length} tokens");
         }
     }
 
@@ -149,16 +230,31 @@ public class RewrittenDecoderTests
         using var ids = OrtValue.CreateTensorValueFromMemory(tokens, [batch, tokens.Length / batch]);
         using var attention = OrtValue.CreateTensorValueFromMemory(mask, [batch, mask.Length / batch]);
         using var sequences = OrtValue.CreateTensorValueFromMemory(handles ?? [0], [handles?.Length ?? 1]);
-        using var past = OrtValue.CreateTensorValueFromMemory(Array.Empty<float>(), [batch, Shape.KvHeads, 0, Shape.HeadSize]);
+        var start = (mask.Length - tokens.Length) / batch;
+        long[] positions = [.. Enumerable.Range(0, tokens.Length).Select(i => (long)start + (i % (tokens.Length / batch)))];
+        using var positionIds = OrtValue.CreateTensorValueFromMemory(positions, [batch, tokens.Length / batch]);
+        OrtValue EmptyPast(string name)
+        {
+            var past = session.InputMetadata[name];
+            return OrtValue.CreateAllocatedTensorValue(
+                OrtAllocator.DefaultInstance, past.ElementDataType, [batch, past.Dimensions[1], 0, past.Dimensions[3]]);
+        }
+
         var inputs = session.InputNames.ToDictionary(name => name, name => name switch
         {
             "input_ids" => ids,
             "attention_mask" => attention,
+            "position_ids" => positionIds,
             KvPruneOps.SequenceHandlesInput => sequences,
-            _ => past,
+            _ => EmptyPast(name),
         });
         using var options = new RunOptions();
         using var outputs = session.Run(options, inputs, ["logits"]);
-        return (outputs[0].GetTensorDataAsSpan<float>().ToArray(), outputs[0].GetTensorTypeAndShape().Shape);
+        foreach (var input in inputs.Values)
+            input.Dispose();
+        var type = outputs[0].GetTensorTypeAndShape();
+        return (type.ElementDataType == TensorElementType.Float16
+            ? [.. outputs[0].GetTensorDataAsSpan<Float16>().ToArray().Select(half => half.ToFloat())]
+            : outputs[0].GetTensorDataAsSpan<float>().ToArray(), type.Shape);
     }
 }

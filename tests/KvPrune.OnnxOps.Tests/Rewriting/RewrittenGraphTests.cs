@@ -135,6 +135,7 @@ public class RewrittenGraphTests
         // ModelProto.doc_string, which onnx.proto leaves out
         var doc = new byte[] { 0x32, 3, (byte)'d', (byte)'o', (byte)'c' };
         using var folder = new ModelFolder([.. model.ToByteArray(), .. doc]);
+        File.WriteAllBytes(Path.Combine(folder.Folder, "model.onnx.data"), [1]); // too short for the weight, which nobody reads
 
         var bytes = GroupQueryAttentionRewriter.Load(folder.ModelPath).Rewrite(1, LogitsPositions.All);
 

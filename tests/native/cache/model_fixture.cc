@@ -69,7 +69,8 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
   const int half = size / 2;
   std::vector<float> cosine;
   std::vector<float> sine;
-  LayerParameters parameters = {0, 1.0f / std::sqrt(static_cast<float>(size)), {}};
+  LayerParameters parameters;
+  parameters.scale = 1.0f / std::sqrt(static_cast<float>(size));
   if (rope_theta_ != 0) {
     for (int64_t position = 0; position < sequence.length() + tokens; ++position)
       for (int j = 0; j < half; ++j) {
@@ -80,6 +81,7 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
       }
     parameters.rotary = {cosine.data(), sine.data(), sequence.length() + tokens, size};
   }
+  parameters.window = window_;
   std::vector<std::vector<float>> outputs;
   for (int layer = 0; layer < kShape.layers; ++layer) {
     std::vector<float> query;
@@ -214,8 +216,10 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
   for (int layer = 0; layer < kShape.layers; ++layer)
     for (int head = 0; head < kShape.query_heads; ++head) {
       const ReadBack& rows = held[layer * kShape.kv_heads + head / kShape.group()];
-      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data(),
-                                             rows.values.data(), length);
+      const int64_t seen = model.Seen(length);
+      const int64_t first = (length - seen) * kShape.head_size;
+      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
+                                             rows.values.data() + first, seen);
       double error = 0;
       double norm = 0;
       for (int j = 0; j < kShape.head_size; ++j) {

@@ -21,7 +21,8 @@ Policy MixedPolicy();
 // that any history of steps that ends at the same length must leave the same cache.
 class ToyModel {
  public:
-  explicit ToyModel(uint32_t seed = 1, float rope_theta = 0) : seed_(seed), rope_theta_(rope_theta) {}
+  explicit ToyModel(uint32_t seed = 1, float rope_theta = 0, int64_t window = 0)
+      : seed_(seed), rope_theta_(rope_theta), window_(window) {}
 
   // Runs every layer of the begun step on `sequence`; returns the outputs [layers][tokens * query width].
   std::vector<std::vector<float>> RunLayers(Sequence& sequence, TaskRunner& tasks) const;
@@ -37,6 +38,9 @@ class ToyModel {
   std::vector<float> Value(int layer, int64_t position, int kv_head) const;
   std::vector<float> Query(int layer, int64_t position, int head) const;
 
+  // How many of `length` tokens the newest one sees.
+  int64_t Seen(int64_t length) const { return window_ > 0 && window_ < length ? window_ : length; }
+
   // Softmax attention in double over the given rows [count, head_size].
   static std::vector<double> Attend(const std::vector<float>& query, const float* keys, const float* values,
                                     int64_t count);
@@ -47,6 +51,7 @@ class ToyModel {
 
   uint32_t seed_;
   float rope_theta_;
+  int64_t window_;  // newest tokens that a query sees; 0: all
 };
 
 // The rows that attention reads, pruned entries 0.

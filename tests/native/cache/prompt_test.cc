@@ -39,6 +39,20 @@ TEST_P(PromptLengths, PrunedDecodeMatchesTheRowsItHolds) {
   for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sequence, 2e-2);
 }
 
+// A window that ends in the tail, at its border, in a tile, and in a slab before the last one.
+TEST_P(PromptLengths, WindowedDecodeMatchesTheRowsItSees) {
+  for (const int64_t window : {1, 32, 33, 64, 96, 97, 130}) {
+    const ToyModel model(5, 10000.0f, window);
+    const auto sequence = NewSequence(NewManager(), MixedPolicy());
+    model.Prompt(*sequence, GetParam());
+    ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+    model.Decode(*sequence, 66);
+    ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+    model.Prompt(*sequence, 70, 33);
+    ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+  }
+}
+
 TEST_P(PromptLengths, ChunksLeaveTheSameCacheAsOneRun) {
   const ToyModel model;
   const auto manager = NewManager();

@@ -39,12 +39,13 @@ std::vector<std::vector<double>> Doubles(const Rows& rows, int64_t count) {
 }
 
 void ExpectOracle(int head_size, Storage key_storage, Storage value_storage,
-                  const std::vector<int64_t>& visible, double tolerance, std::mt19937* random) {
-  SCOPED_TRACE("head size " + std::to_string(head_size) + ", query rows " + std::to_string(visible.size()) +
-               ", first sees " + std::to_string(visible[0]));
-  const int query_rows = static_cast<int>(visible.size());
+                  const std::vector<RowRange>& seen, float softcap, double tolerance, std::mt19937* random) {
+  SCOPED_TRACE("head size " + std::to_string(head_size) + ", query rows " + std::to_string(seen.size()) +
+               ", first sees " + std::to_string(seen[0].begin) + " to " + std::to_string(seen[0].end));
+  const int query_rows = static_cast<int>(seen.size());
   // Exactly as many rows as the furthest query sees: AddressSanitizer catches a read beyond.
-  const int count = static_cast<int>(*std::max_element(visible.begin(), visible.end()));
+  int count = 0;
+  for (const RowRange& range : seen) count = std::max(count, static_cast<int>(range.end));
   const Plain keys(count, head_size, key_storage, random), values(count, head_size, value_storage, random);
   Rows queries = RandomRows(query_rows, head_size, random);
   for (auto& row : queries) {
@@ -53,22 +54,20 @@ void ExpectOracle(int head_size, Storage key_storage, Storage value_storage,
   AttentionState state;
   state.Reset(query_rows, head_size);
   const DenseRows rows{keys.data(), values.data(), key_storage, value_storage, head_size};
-  Kernels().attend_dense(rows, visible.data(), Flatten(queries).data(), query_rows, &state);
+  Kernels().attend_dense(rows, seen.data(), Flatten(queries).data(), query_rows, softcap, &state);
 
-  std::vector<oracle::Output> expected;
-  for (int row = 0; row < query_rows; ++row) {
-    if (visible[row] == 0) {
-      EXPECT_EQ(state.sum[row], 0);
-      expected.push_back({std::vector<double>(head_size), 0});
-      state.max[row] = 0;  // nothing seen: no log-sum to compare
-      state.sum[row] = 1;
-      continue;
-    }
-    expected.push_back(oracle::Attend(std::vector<double>(queries[row].begin(), queries[row].end()),
-                                      Doubles(keys.rows, visible[row]), Doubles(values.rows, visible[row])));
-  }
+  const auto expected =
+      Expected(queries, Doubles(keys.rows, count), Doubles(values.rows, count), seen, softcap);
   EXPECT_LE(RelativeError(state, head_size, expected), tolerance);
   EXPECT_LE(LogSumError(state, expected), LogSumTolerance(tolerance));
+}
+
+// Every query row sees a prefix.
+void ExpectOracle(int head_size, Storage key_storage, Storage value_storage,
+                  const std::vector<int64_t>& visible, double tolerance, std::mt19937* random) {
+  std::vector<RowRange> seen;
+  for (int64_t end : visible) seen.push_back({0, end});
+  ExpectOracle(head_size, key_storage, value_storage, seen, 0, tolerance, random);
 }
 
 double Tolerance(Storage key_storage, Storage value_storage, const std::string& kernels) {
@@ -107,6 +106,22 @@ TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnPrefix) {
   }
 }
 
+TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnWindow) {
+  std::mt19937 random(24);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+    for (float softcap : {0.0f, 2.0f}) {
+      const double tolerance = Tolerance(storage, storage, GetParam());
+      for (int64_t window : {1, 5, 63, 64, 65, 130}) {
+        std::vector<RowRange> seen;
+        for (int64_t end = 140; end < 148; ++end) seen.push_back({end - window, end});
+        ExpectOracle(64, storage, storage, seen, softcap, tolerance, &random);
+      }
+      ExpectOracle(96, storage, storage, {{0, 200}, {64, 128}, {199, 200}, {128, 128}, {63, 65}}, softcap,
+                   tolerance, &random);
+    }
+  }
+}
+
 TEST_P(AttendDenseTest, TakesEveryHeadSize) {
   std::mt19937 random(23);
   for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
@@ -120,13 +135,13 @@ TEST_P(AttendDenseTest, TakesEveryHeadSize) {
 TEST_P(AttendDenseTest, NoVisibleRowsChangeNothing) {
   AttentionState state;
   state.Reset(2, 64);
-  const int64_t visible[] = {0, 0};
+  const RowRange seen[] = {{0, 0}, {0, 0}};
   const std::vector<float> queries(2 * 64, 1.0f);
-  Kernels().attend_dense({nullptr, nullptr, Storage::kFloat32, Storage::kBFloat16, 64}, visible,
-                         queries.data(), 2, &state);
+  Kernels().attend_dense({nullptr, nullptr, Storage::kFloat32, Storage::kBFloat16, 64}, seen, queries.data(),
+                         2, 0, &state);
   float output[2][64];
   float* rows[] = {output[0], output[1]};
-  FinishAttention(state, 2, 64, rows);
+  FinishAttention(state, 2, 64, nullptr, rows);
   for (float value : output[1]) EXPECT_EQ(value, 0);
 }
 

@@ -27,7 +27,7 @@ Rows RandomQueries(int query_rows, int key_channels, std::mt19937* random) {
   return queries;
 }
 
-std::vector<oracle::Output> Expected(const TileData& data, int tile_count, const Rows& queries) {
+std::vector<oracle::Output> ExpectedOfAll(const TileData& data, int tile_count, const Rows& queries) {
   const auto tokens = tile_count * kTileTokens;
   const std::vector<std::vector<double>> keys(data.stored_keys.begin(), data.stored_keys.begin() + tokens);
   const std::vector<std::vector<double>> values(data.stored_values.begin(),
@@ -49,10 +49,10 @@ void ExpectOracle(const TileData& data, int tile_count, int query_rows, double t
   // The last tiles, so that reading past them leaves the buffer.
   const int total = static_cast<int>(data.keys.size()) / kTileTokens;
   Kernels().attend_tiles(data.format, data.tile(0), total - tile_count, Flatten(queries).data(), query_rows,
-                         &state);
+                         nullptr, 0, &state);
   Kernels().attend_tiles(data.format, data.tile(total - tile_count), tile_count, Flatten(queries).data(),
-                         query_rows, &state);
-  const auto expected = Expected(data, total, queries);
+                         query_rows, nullptr, 0, &state);
+  const auto expected = ExpectedOfAll(data, total, queries);
   EXPECT_LE(RelativeError(state, data.format.head_size, expected), tolerance);
   EXPECT_LE(LogSumError(state, expected), LogSumTolerance(tolerance));
 }
@@ -94,6 +94,33 @@ TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
   }
 }
 
+// A window's border may lie anywhere in a tile and differ between query rows; a row may see no token at all.
+TEST_P(AttendTilesTest, EveryQueryRowSeesItsOwnTokens) {
+  std::mt19937 random(16);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+    for (int kept : {64, 24}) {
+      const TileCase tile_case{64, 64, storage, kept, storage, kept};
+      const TileData data(tile_case, 3, &random);
+      for (float softcap : {0.0f, 2.0f}) {
+        for (int64_t begin : {-5, 0, 1, 31, 63, 64, 65, 127, 130, 191, 192, 300}) {
+          SCOPED_TRACE(tile_case.Name() + ", from " + std::to_string(begin));
+          const Rows queries = RandomQueries(5, 64, &random);
+          const std::vector<RowRange> seen = {
+              {begin, 192}, {begin + 1, 192}, {0, 192}, {begin, begin + 2}, {190, 192}};
+          AttentionState state;
+          state.Reset(5, 64);
+          Kernels().attend_tiles(data.format, data.tile(0), 3, Flatten(queries).data(), 5, seen.data(),
+                                 softcap, &state);
+          const auto expected = Expected(queries, data.stored_keys, data.stored_values, seen, softcap);
+          EXPECT_LE(RelativeError(state, 64, expected), Tolerance(tile_case, GetParam()));
+          EXPECT_LE(LogSumError(state, expected), LogSumTolerance(Tolerance(tile_case, GetParam())));
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
 // A maximum that rises late has to rescale what came before; a lower one must not.
 TEST_P(AttendTilesTest, FollowsARunningMaximum) {
   std::mt19937 random(13);
@@ -106,8 +133,8 @@ TEST_P(AttendTilesTest, FollowsARunningMaximum) {
       for (int i = 0; i < 64; ++i) queries[0][i] = static_cast<float>(data.stored_keys[peak][i]) * 0.3f;
       AttentionState state;
       state.Reset(1, 64);
-      Kernels().attend_tiles(data.format, data.tile(0), 3, queries[0].data(), 1, &state);
-      EXPECT_LE(RelativeError(state, 64, Expected(data, 3, queries)), Tolerance(tile_case, GetParam()))
+      Kernels().attend_tiles(data.format, data.tile(0), 3, queries[0].data(), 1, nullptr, 0, &state);
+      EXPECT_LE(RelativeError(state, 64, ExpectedOfAll(data, 3, queries)), Tolerance(tile_case, GetParam()))
           << peak;
     }
   }
@@ -121,9 +148,9 @@ TEST_P(AttendTilesTest, ZeroQueriesAverageTheValues) {
     const Rows queries(2, std::vector<float>(40, 0.0f));
     AttentionState state;
     state.Reset(2, 64);
-    Kernels().attend_tiles(data.format, data.tile(0), 1, Flatten(queries).data(), 2, &state);
+    Kernels().attend_tiles(data.format, data.tile(0), 1, Flatten(queries).data(), 2, nullptr, 0, &state);
     EXPECT_FLOAT_EQ(state.sum[1], 64);
-    EXPECT_LE(RelativeError(state, 64, Expected(data, 1, queries)), Tolerance(tile_case, GetParam()));
+    EXPECT_LE(RelativeError(state, 64, ExpectedOfAll(data, 1, queries)), Tolerance(tile_case, GetParam()));
   }
 }
 
@@ -142,10 +169,10 @@ TEST_P(AttendTilesTest, NotANumberReachesTheOutput) {
         const std::vector<float> query(64, 0.1f);
         AttentionState state;
         state.Reset(1, 64);
-        Kernels().attend_tiles(format, tile.data(), 1, query.data(), 1, &state);
+        Kernels().attend_tiles(format, tile.data(), 1, query.data(), 1, nullptr, 0, &state);
         float output[64];
         float* rows[] = {output};
-        FinishAttention(state, 1, 64, rows);
+        FinishAttention(state, 1, 64, nullptr, rows);
         EXPECT_TRUE(std::isnan(output[5]))
             << "storage " << static_cast<int>(storage) << ", in keys " << in_keys;
       }
@@ -164,7 +191,7 @@ TEST_P(AttendTilesTest, AgreesWithTheScalarKernels) {
     for (int i = 0; i < 2; ++i) {
       ASSERT_TRUE(UseKernels(names[i]));
       states[i].Reset(4, 64);
-      Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, &states[i]);
+      Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, nullptr, 0, &states[i]);
     }
     const double tolerance = Tolerance(tile_case, GetParam());
     for (int row = 0; row < 4; ++row) {

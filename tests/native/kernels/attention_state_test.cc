@@ -25,12 +25,13 @@ TEST_P(AttentionStateTest, MergedPartsEqualTheWhole) {
   const std::vector<float> queries = Flatten(RandomRows(3, 64, &random));
   AttentionState whole;
   whole.Reset(3, 64);
-  Kernels().attend_tiles(data.format, data.tile(0), 5, queries.data(), 3, &whole);
+  Kernels().attend_tiles(data.format, data.tile(0), 5, queries.data(), 3, nullptr, 0, &whole);
   for (int split = 0; split <= 5; ++split) {
     AttentionState parts[2];
     for (auto& part : parts) part.Reset(3, 64);
-    Kernels().attend_tiles(data.format, data.tile(0), split, queries.data(), 3, &parts[0]);
-    Kernels().attend_tiles(data.format, data.tile(split), 5 - split, queries.data(), 3, &parts[1]);
+    Kernels().attend_tiles(data.format, data.tile(0), split, queries.data(), 3, nullptr, 0, &parts[0]);
+    Kernels().attend_tiles(data.format, data.tile(split), 5 - split, queries.data(), 3, nullptr, 0,
+                           &parts[1]);
     AttentionState forward = parts[1], backward = parts[0];
     MergeAttention(parts[0], 3, 64, &forward);
     MergeAttention(parts[1], 3, 64, &backward);
@@ -53,15 +54,15 @@ TEST_P(AttentionStateTest, TilesThenDenseRowsEqualOneSoftmax) {
   AttentionState state;
   state.Reset(2, 64);
   const std::vector<float> flat_keys = Flatten(tail_keys), flat_values = Flatten(tail_values);
-  const int64_t visible[] = {33, 32};
-  Kernels().attend_tiles(data.format, data.tile(0), 2, Flatten(queries).data(), 2, &state);
+  const RowRange seen[] = {{0, 33}, {0, 32}};
+  Kernels().attend_tiles(data.format, data.tile(0), 2, Flatten(queries).data(), 2, nullptr, 0, &state);
   Kernels().attend_dense({flat_keys.data(), flat_values.data(), Storage::kFloat32, Storage::kFloat32, 64},
-                         visible, Flatten(queries).data(), 2, &state);
+                         seen, Flatten(queries).data(), 2, 0, &state);
   std::vector<oracle::Output> expected;
   for (int row = 0; row < 2; ++row) {
     auto keys = data.stored_keys;
     auto values = data.stored_values;
-    for (int i = 0; i < visible[row]; ++i) {
+    for (int i = 0; i < seen[row].end; ++i) {
       keys.emplace_back(tail_keys[i].begin(), tail_keys[i].end());
       values.emplace_back(tail_values[i].begin(), tail_values[i].end());
     }
@@ -89,8 +90,30 @@ TEST(MergeAttentionTest, EmptyStatesAreNeutral) {
   }
   float output[8];
   float* rows[] = {output};
-  FinishAttention(both, 1, 8, rows);
+  FinishAttention(both, 1, 8, nullptr, rows);
   for (float value : output) EXPECT_EQ(value, 0);
+}
+
+// A sink is one more logit, whose value is zeros: alone it leaves zeros, far below the others it changes
+// nothing, and neither end overflows.
+TEST(FinishAttentionTest, SinksJoinTheDenominator) {
+  AttentionState state;
+  state.Reset(5, 8);
+  const float maxima[] = {0, 2, -80, 80, 1};
+  const float sinks[] = {0, -1, 80, -80, 3};
+  for (int row = 0; row < 4; ++row) {
+    state.max[row] = maxima[row];
+    state.sum[row] = 1.5f;
+    for (int i = 0; i < 8; ++i) state.accumulator[row][i] = static_cast<float>(i + row);
+  }
+  float output[5][8];
+  float* rows[] = {output[0], output[1], output[2], output[3], output[4]};
+  FinishAttention(state, 5, 8, sinks, rows);
+  for (int row = 0; row < 4; ++row) {
+    const double sink = std::exp(static_cast<double>(sinks[row]) - maxima[row]);
+    for (int i = 0; i < 8; ++i) EXPECT_NEAR(output[row][i], (i + row) / (1.5 + sink), 1e-6);
+  }
+  for (float value : output[4]) EXPECT_EQ(value, 0);
 }
 
 TEST(MergeAttentionTest, NotANumberIsNotTakenForEmpty) {

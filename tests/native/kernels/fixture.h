@@ -72,11 +72,16 @@ struct TileData {
   std::unique_ptr<uint8_t[], Free> bytes;
 };
 
+// What every query row gets from the rows that it sees: zeros and a log-sum of -infinity from none.
+std::vector<oracle::Output> Expected(const Rows& queries, const std::vector<std::vector<double>>& keys,
+                                     const std::vector<std::vector<double>>& values,
+                                     const std::vector<RowRange>& seen, double softcap);
+
 std::vector<float> Flatten(const Rows& rows);
 
 // Finishes `state` and returns the relative L2 distance to the oracle over all query rows.
 double RelativeError(const AttentionState& state, int head_size, const std::vector<oracle::Output>& expected);
-// Largest difference of log-sum-exp.
+// Largest difference of log-sum-exp, over the query rows that saw something.
 double LogSumError(const AttentionState& state, const std::vector<oracle::Output>& expected);
 // What it may be for an output tolerance: logits reach several units, so rounded queries move them further.
 inline double LogSumTolerance(double output_tolerance) {

@@ -44,13 +44,17 @@ TEST(RotaryTest, TurnsEachPairByItsAngle) {
       sine[i] = std::sin(angle);
     }
     const std::vector<float> before = row;
-    RotateHalves(row.data(), rotary_size, cosine.data(), sine.data());
-    for (int i = 0; i < half; ++i) {
-      // (a + bi) e^(i angle)
-      EXPECT_NEAR(row[i], double{before[i]} * cosine[i] - double{before[i + half]} * sine[i], 1e-6);
-      EXPECT_NEAR(row[i + half], double{before[i]} * sine[i] + double{before[i + half]} * cosine[i], 1e-6);
+    for (bool interleaved : {false, true}) {
+      row = before;
+      (interleaved ? RotateInterleaved : RotateHalves)(row.data(), rotary_size, cosine.data(), sine.data());
+      for (int i = 0; i < half; ++i) {
+        const int a = interleaved ? 2 * i : i, b = interleaved ? 2 * i + 1 : i + half;
+        // (a + bi) e^(i angle)
+        EXPECT_NEAR(row[a], double{before[a]} * cosine[i] - double{before[b]} * sine[i], 1e-6);
+        EXPECT_NEAR(row[b], double{before[a]} * sine[i] + double{before[b]} * cosine[i], 1e-6);
+      }
+      for (size_t i = rotary_size; i < row.size(); ++i) EXPECT_EQ(row[i], before[i]);
     }
-    for (size_t i = rotary_size; i < row.size(); ++i) EXPECT_EQ(row[i], before[i]);
   }
 }
 

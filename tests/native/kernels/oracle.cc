@@ -52,16 +52,18 @@ std::vector<double> StoredRow(const std::vector<float>& row, const RowRules& rul
 }
 
 Output Attend(const std::vector<double>& query, const std::vector<std::vector<double>>& keys,
-              const std::vector<std::vector<double>>& values) {
-  std::vector<double> logits(keys.size());
-  for (size_t token = 0; token < keys.size(); ++token) {
-    logits[token] = std::inner_product(query.begin(), query.end(), keys[token].begin(), 0.0);
+              const std::vector<std::vector<double>>& values, double softcap, int64_t begin, int64_t end) {
+  if (end < 0) end = static_cast<int64_t>(keys.size());
+  std::vector<double> logits(end - begin);
+  for (int64_t token = begin; token < end; ++token) {
+    const double logit = std::inner_product(query.begin(), query.end(), keys[token].begin(), 0.0);
+    logits[token - begin] = softcap > 0 ? softcap * std::tanh(logit / softcap) : logit;
   }
   const double max = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   Output output{std::vector<double>(values[0].size()), 0};
-  for (size_t token = 0; token < keys.size(); ++token) {
-    const double weight = std::exp(logits[token] - max);
+  for (int64_t token = begin; token < end; ++token) {
+    const double weight = std::exp(logits[token - begin] - max);
     sum += weight;
     for (size_t channel = 0; channel < output.values.size(); ++channel) {
       output.values[channel] += weight * values[token][channel];

@@ -27,9 +27,11 @@ struct Output {
   double log_sum;              // of the exponentials of all logits
 };
 
-// Softmax attention of one query over `keys` and `values`; sizes are taken from the vectors.
+// Softmax attention of one query over rows [begin, end) of `keys` and `values` (end -1: all); sizes are taken
+// from the vectors. Logits are capped where softcap is above 0.
 Output Attend(const std::vector<double>& query, const std::vector<std::vector<double>>& keys,
-              const std::vector<std::vector<double>>& values);
+              const std::vector<std::vector<double>>& values, double softcap = 0, int64_t begin = 0,
+              int64_t end = -1);
 
 }  // namespace kvprune::oracle
 

@@ -16,19 +16,31 @@ struct RotaryTable {
   const float* sine = nullptr;
   int64_t positions = 0;
   int rotary_size = 0;
+  bool interleaved = false;
 
   bool active() const { return cosine != nullptr; }
   void Rotate(float* row, int64_t position) const {
     const int64_t offset = position * (rotary_size / 2);
-    RotateHalves(row, rotary_size, cosine + offset, sine + offset);
+    if (interleaved)
+      RotateInterleaved(row, rotary_size, cosine + offset, sine + offset);
+    else
+      RotateHalves(row, rotary_size, cosine + offset, sine + offset);
   }
 };
 
 // What one node knows of itself.
 struct LayerParameters {
-  int layer;
-  float scale;
+  int layer = 0;
+  float scale = 0;
   RotaryTable rotary;
+  int64_t window = 0;            // the newest tokens that a query sees, its own among them; 0: all
+  float softcap = 0;             // 0: none
+  const float* sinks = nullptr;  // [query_heads] logits that join every softmax; null: none
+
+  // The oldest position that a query sees.
+  int64_t FirstSeen(int64_t position) const {
+    return window > 0 && position >= window ? position + 1 - window : 0;
+  }
 };
 
 // One sequence's new tokens in one layer, before rotation: query and output are [tokens, query_heads,

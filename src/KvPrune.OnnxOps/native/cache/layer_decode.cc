@@ -10,8 +10,8 @@ namespace {
 // Tiles per task. Fixed, so that a sequence's sums are split the same way alone and in any batch.
 constexpr int64_t kChunkTiles = 32;
 
-// One task: a block of one KV head's query heads over one chunk of one sequence's tiles. The last chunk also
-// takes the dense tail.
+// One task: a block of one KV head's query heads over one chunk of the tiles that one sequence's token sees.
+// The last chunk also takes the dense tail.
 struct Work {
   int row;  // in the batch
   int kv_head;
@@ -63,9 +63,17 @@ class DecodeBatch {
  private:
   int64_t PartialFloats() const { return static_cast<int64_t>(kMaxQueryRows) * (shape_.head_size + 2); }
 
+  int64_t FirstTile(const Sequence& sequence) const {
+    return std::min(parameters_.FirstSeen(sequence.length()), sequence.sealed_tokens()) / kTileTokens;
+  }
+
+  int64_t SeenTiles(const Sequence& sequence) const {
+    return sequence.sealed_tokens() / kTileTokens - FirstTile(sequence);
+  }
+
   void PlanWork() {
     for (size_t row = 0; row < batch_.size(); ++row) {
-      const int64_t tiles = batch_[row].sequence->sealed_tokens() / kTileTokens;
+      const int64_t tiles = SeenTiles(*batch_[row].sequence);
       const int64_t chunks = std::max<int64_t>(1, (tiles + kChunkTiles - 1) / kChunkTiles);
       for (int head = 0; head < shape_.kv_heads; ++head)
         for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
@@ -102,18 +110,22 @@ class DecodeBatch {
     const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
     const float* queries =
         queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
-    const int64_t tiles = sequence.sealed_tokens() / kTileTokens;
     const int64_t first = work.chunk * kChunkTiles;
+    int64_t first_seen[kMaxQueryRows];
+    std::fill_n(first_seen, work.query_count, parameters_.FirstSeen(sequence.length()));
 
     AttentionState state;
     state.Reset(work.query_count, shape_.head_size);
-    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, first, std::min(kChunkTiles, tiles - first),
-                queries, work.query_count, shape_.head_size, &state);
+    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, FirstTile(sequence) + first,
+                std::min(kChunkTiles, SeenTiles(sequence) - first), queries, work.query_count,
+                shape_.head_size, first_seen, parameters_.softcap, &state);
     if (work.chunk == work.chunks - 1) {
-      int64_t visible[kMaxQueryRows];
-      std::fill_n(visible, work.query_count, sequence.dense_rows() + 1);
-      Kernels().attend_dense(batch_[work.row].sequence->tail().Rows(parameters_.layer, work.kv_head), visible,
-                             queries, work.query_count, &state);
+      const RowRange tail = {std::max<int64_t>(0, first_seen[0] - sequence.sealed_tokens()),
+                             sequence.dense_rows() + 1};
+      RowRange seen[kMaxQueryRows];
+      std::fill_n(seen, work.query_count, tail);
+      Kernels().attend_dense(sequence.tail().Rows(parameters_.layer, work.kv_head), seen, queries,
+                             work.query_count, parameters_.softcap, &state);
     }
     if (work.chunks == 1)
       Finish(work, state);
@@ -141,11 +153,11 @@ class DecodeBatch {
 
   void Finish(const Work& work, const AttentionState& state) const {
     float* output[kMaxQueryRows];
+    const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
     for (int q = 0; q < work.query_count; ++q)
-      output[q] =
-          batch_[work.row].output +
-          (static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query + q) * shape_.head_size;
-    FinishAttention(state, work.query_count, shape_.head_size, output);
+      output[q] = batch_[work.row].output + (first_head + q) * shape_.head_size;
+    const float* sinks = parameters_.sinks != nullptr ? parameters_.sinks + first_head : nullptr;
+    FinishAttention(state, work.query_count, shape_.head_size, sinks, output);
   }
 
   const LayerParameters& parameters_;

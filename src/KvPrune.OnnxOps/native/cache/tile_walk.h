@@ -10,9 +10,11 @@
 namespace kvprune {
 
 // Adds tiles [first, first + count) of one KV head, counted over all slabs, to `state`. queries are
-// [query_rows, head_size], rotated and scaled.
+// [query_rows, head_size], rotated and scaled; query row r sees the tokens from first_seen[r] on, counted
+// from the oldest sealed one.
 void AttendSlabs(const SlabList& slabs, int kv_head, int64_t first, int64_t count, const float* queries,
-                 int query_rows, int head_size, AttentionState* state);
+                 int query_rows, int head_size, const int64_t* first_seen, float softcap,
+                 AttentionState* state);
 
 }  // namespace kvprune
 

@@ -32,11 +32,20 @@ void MergeAttention(const AttentionState& from, int query_rows, int head_size, A
   }
 }
 
-void FinishAttention(const AttentionState& state, int query_rows, int head_size, float* const* output) {
+void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,
+                     float* const* output) {
   for (int row = 0; row < query_rows; ++row) {
-    const float inverse = state.sum[row] == 0 ? 0.0f : 1.0f / state.sum[row];
+    float factor = 0;
+    if (state.sum[row] != 0) {
+      factor = 1.0f / state.sum[row];
+      if (sinks != nullptr) {
+        const float max = std::max(state.max[row], sinks[row]);
+        const float weight = std::exp(state.max[row] - max);
+        factor = weight / (state.sum[row] * weight + std::exp(sinks[row] - max));
+      }
+    }
     for (int channel = 0; channel < head_size; ++channel) {
-      output[row][channel] = state.accumulator[row][channel] * inverse;
+      output[row][channel] = state.accumulator[row][channel] * factor;
     }
   }
 }

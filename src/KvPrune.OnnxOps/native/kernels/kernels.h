@@ -31,21 +31,31 @@ struct DenseRows {
   int head_size;
 };
 
+// The rows [begin, end) of a run of rows.
+struct RowRange {
+  int64_t begin;
+  int64_t end;
+};
+
 // One implementation of every kernel for one instruction set. All functions are re-entrant, allocate
 // nothing and never fail on valid arguments.
 struct KernelTable {
   const char* name;
 
   // Adds `tile_count` tiles to `state`. `queries` is [query_rows, format.key_channels]: already rotated,
-  // multiplied by the attention scale, and gathered to the tiles' kept channels.
+  // multiplied by the attention scale, and gathered to the tiles' kept channels. Query row r sees the rows
+  // seen[r] of the tiles' tile_count * 64, all of them where `seen` is null. A softcap above 0 turns each
+  // logit x into softcap * tanh(x / softcap) (arXiv 2408.00118, section 2).
   void (*attend_tiles)(const TileFormat& format, const uint8_t* tiles, int64_t tile_count,
-                       const float* queries, int query_rows, AttentionState* state);
-
-  // Adds dense rows to `state`: query row r sees rows [0, visible[r]). `queries` is [query_rows, head_size],
-  // rotated and scaled. Rows that one query row sees and another does not weigh 0 for the latter, so an
-  // infinite or NaN value in them may reach it.
-  void (*attend_dense)(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
+                       const float* queries, int query_rows, const RowRange* seen, float softcap,
                        AttentionState* state);
+
+  // Adds dense rows to `state`: query row r sees the rows seen[r]. `queries` is [query_rows, head_size],
+  // rotated and scaled; softcap as above. Rows that one query row sees and another does not, and rows of a
+  // tile of which a part is seen, weigh 0 where they are not seen, so an infinite or NaN value in them may
+  // reach the output.
+  void (*attend_dense)(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
+                       float softcap, AttentionState* state);
 
   // Packs 64 token rows into one tile: gathers `channels` (key_channels ascending indices), keeps the
   // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel;
@@ -64,12 +74,16 @@ bool UseKernels(const char* name);
 
 // from joins into: both cover disjoint rows for the same queries.
 void MergeAttention(const AttentionState& from, int query_rows, int head_size, AttentionState* into);
-// output[r] = accumulator / sum for r in [0, query_rows); rows that saw nothing give zeros.
-void FinishAttention(const AttentionState& state, int query_rows, int head_size, float* const* output);
+// output[r] = accumulator / sum for r in [0, query_rows); rows that saw nothing give zeros. `sinks`, where
+// not null, is one logit per query row that joins the softmax with a value of zeros (arXiv 2309.17453).
+void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,
+                     float* const* output);
 
-// Half-split rotary embedding (channel j pairs with j + rotary_size/2), in place on one head's row.
-// cosine and sine are this position's row of the cache, [rotary_size/2].
+// Rotary embedding of the first rotary_size channels, in place on one head's row: channel j pairs with
+// j + rotary_size/2, or 2j with 2j + 1. cosine and sine are this position's row of the cache,
+// [rotary_size/2].
 void RotateHalves(float* row, int rotary_size, const float* cosine, const float* sine);
+void RotateInterleaved(float* row, int rotary_size, const float* cosine, const float* sine);
 
 // The inverse of pack_tile's rounding: writes 64 rows [64, head_size], removed entries 0. Reference quality,
 // any instruction set.

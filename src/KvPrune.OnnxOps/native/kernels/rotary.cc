@@ -12,4 +12,13 @@ void RotateHalves(float* row, int rotary_size, const float* cosine, const float*
   }
 }
 
+void RotateInterleaved(float* row, int rotary_size, const float* cosine, const float* sine) {
+  for (int pair = 0; pair < rotary_size / 2; ++pair) {
+    const float real = row[2 * pair];
+    const float imaginary = row[2 * pair + 1];
+    row[2 * pair] = real * cosine[pair] - imaginary * sine[pair];
+    row[2 * pair + 1] = imaginary * cosine[pair] + real * sine[pair];
+  }
+}
+
 }  // namespace kvprune

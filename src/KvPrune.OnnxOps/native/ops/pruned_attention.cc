@@ -1,5 +1,6 @@
 #include "ops/pruned_attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <exception>
@@ -28,19 +29,17 @@ class OrtTaskRunner final : public TaskRunner {
 
 class StockPromptKernel final : public DensePromptKernel {
  public:
-  StockPromptKernel(const StockAttention& stock, OrtKernelContext* context, const OrtValue* cosine,
-                    const OrtValue* sine)
-      : stock_(stock), context_(context), cosine_(cosine), sine_(sine) {}
+  StockPromptKernel(const StockAttention& stock, OrtKernelContext* context, const SharedInputs& shared)
+      : stock_(stock), context_(context), shared_(shared) {}
 
   Status Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) override {
-    return stock_.Run(context_, cosine_, sine_, rows, prompt_rows, past, tokens);
+    return stock_.Run(context_, shared_, rows, prompt_rows, past, tokens);
   }
 
  private:
   const StockAttention& stock_;
   OrtKernelContext* context_;
-  const OrtValue* cosine_;
-  const OrtValue* sine_;
+  const SharedInputs& shared_;
 };
 
 NodeAttributes ReadAttributes(const OrtKernelInfo* info) {
@@ -51,11 +50,16 @@ NodeAttributes ReadAttributes(const OrtKernelInfo* info) {
   attributes.layer = node.GetAttribute<int64_t>("layer");
   attributes.cache_manager = node.GetAttribute<int64_t>("cache_manager");
   attributes.rotary = node.GetAttribute<int64_t>("do_rotary") != 0;
+  attributes.rotary_interleaved = node.GetAttribute<int64_t>("rotary_interleaved") != 0;
   attributes.scale = node.GetAttribute<float>("scale");
+  attributes.window = node.GetAttribute<int64_t>("local_window_size");
+  attributes.softcap = node.GetAttribute<float>("softcap");
+  attributes.smooth_softmax = node.GetAttribute<int64_t>("smooth_softmax") != 0;
+  attributes.has_head_sink = node.GetInputCount() > kHeadSink;
   if (attributes.query_heads < 1 || attributes.kv_heads < 1 || attributes.layer < 0 ||
-      attributes.layer > INT32_MAX)
+      attributes.layer > INT32_MAX || attributes.window > INT32_MAX)
     throw std::invalid_argument(
-        "PrunedGroupQueryAttention: num_heads, kv_num_heads or layer is out of range");
+        "PrunedGroupQueryAttention: num_heads, kv_num_heads, layer or local_window_size is out of range");
   return attributes;
 }
 
@@ -105,13 +109,15 @@ struct PrunedAttentionKernel::Inputs {
   const int64_t* handles;
   const int32_t* seqlens_k;
   int64_t total_length;
-  const OrtValue* cosine = nullptr;
-  const OrtValue* sine = nullptr;
+  SharedInputs shared;
   RotaryTable rotary;
+  const float* sinks = nullptr;
 };
 
 PrunedAttentionKernel::PrunedAttentionKernel(const OrtKernelInfo* info)
-    : attributes_(ReadAttributes(info)), stock_(info, attributes_) {}
+    : attributes_(ReadAttributes(info)),
+      zero_sinks_(attributes_.smooth_softmax ? attributes_.query_heads : 0),
+      stock_(info, attributes_) {}
 
 OrtStatusPtr PrunedAttentionKernel::ComputeV2(OrtKernelContext* context) {
   return Guard([&] { return ToOrtStatus(Compute(context), attributes_.layer); });
@@ -153,19 +159,29 @@ Status PrunedAttentionKernel::ReadInputs(OrtKernelContext* context, Inputs* inpu
   inputs->handles = handles.GetTensorData<int64_t>();
   inputs->seqlens_k = seqlens_k.GetTensorData<int32_t>();
   inputs->total_length = *total.GetTensorData<int32_t>();
-  if (!attributes_.rotary) return {};
+  if (attributes_.smooth_softmax) inputs->sinks = zero_sinks_.data();
+  if (attributes_.has_head_sink) {
+    const auto sink = kernel.GetInput(kHeadSink);
+    inputs->shared.head_sink = sink;
+    if (Dimensions(sink) != std::vector<int64_t>{attributes_.query_heads})
+      return Invalid("head_sink must be [num_heads]");
+    inputs->sinks = sink.GetTensorData<float>();
+  }
+  return attributes_.rotary ? ReadRotary(kernel, inputs) : Status();
+}
 
+Status PrunedAttentionKernel::ReadRotary(const Ort::KernelContext& kernel, Inputs* inputs) const {
   const auto cosine = kernel.GetInput(kCosCache);
   const auto sine = kernel.GetInput(kSinCache);
-  inputs->cosine = cosine;
-  inputs->sine = sine;
-  if (inputs->cosine == nullptr || inputs->sine == nullptr)
+  inputs->shared.cosine = cosine;
+  inputs->shared.sine = sine;
+  if (inputs->shared.cosine == nullptr || inputs->shared.sine == nullptr)
     return Invalid("do_rotary needs cos_cache and sin_cache");
   const std::vector<int64_t> rotary_dims = Dimensions(cosine);
   if (rotary_dims.size() != 2 || Dimensions(sine) != rotary_dims || rotary_dims[1] * 2 > inputs->head_size)
     return Invalid("cos_cache and sin_cache must both be [positions, rotary_size / 2] within the head size");
   inputs->rotary = {cosine.GetTensorData<float>(), sine.GetTensorData<float>(), rotary_dims[0],
-                    static_cast<int>(rotary_dims[1] * 2)};
+                    static_cast<int>(rotary_dims[1] * 2), attributes_.rotary_interleaved};
   return {};
 }
 
@@ -234,9 +250,12 @@ Status PrunedAttentionKernel::Compute(OrtKernelContext* context) {
   const LayerParameters parameters = {
       static_cast<int>(attributes_.layer),
       attributes_.scale != 0.0f ? attributes_.scale : 1.0f / std::sqrt(static_cast<float>(inputs.head_size)),
-      inputs.rotary};
+      inputs.rotary,
+      std::max<int64_t>(0, attributes_.window),
+      attributes_.softcap,
+      inputs.sinks};
   OrtTaskRunner tasks(context);
-  StockPromptKernel stock(stock_, context, inputs.cosine, inputs.sine);
+  StockPromptKernel stock(stock_, context, inputs.shared);
 
   std::vector<LayerRows> decode;
   for (int64_t row = 0; row < inputs.batch; ++row) {

@@ -1,6 +1,8 @@
 #ifndef KVPRUNE_OPS_PRUNED_ATTENTION_H_
 #define KVPRUNE_OPS_PRUNED_ATTENTION_H_
 
+#include <vector>
+
 #include "cache/status.h"
 #include "ops/ort.h"
 #include "ops/stock_attention.h"
@@ -17,6 +19,7 @@ enum PrunedAttentionInput : size_t {
   kSeqlensK,
   kCosCache,
   kSinCache,
+  kHeadSink,
   kInputCount
 };
 
@@ -33,9 +36,11 @@ class PrunedAttentionKernel {
 
   Status Compute(OrtKernelContext* context);
   Status ReadInputs(OrtKernelContext* context, Inputs* inputs) const;
+  Status ReadRotary(const Ort::KernelContext& kernel, Inputs* inputs) const;
   Status CheckRow(const Inputs& inputs, int64_t row, Sequence& sequence) const;
 
   NodeAttributes attributes_;
+  const std::vector<float> zero_sinks_;  // what smooth softmax is without a head_sink
   StockAttention stock_;
 };
 

@@ -12,7 +12,19 @@ struct NodeAttributes {
   int64_t layer;
   int64_t cache_manager;
   bool rotary;
-  float scale;  // 0: 1 / sqrt(head_size)
+  bool rotary_interleaved;
+  float scale;          // 0: 1 / sqrt(head_size)
+  int64_t window;       // local_window_size; -1: none
+  float softcap;        // 0: none
+  bool smooth_softmax;  // a head sink of zeros
+  bool has_head_sink;
+};
+
+// Inputs of a node as ONNX Runtime holds them, null where it leaves them out.
+struct SharedInputs {
+  const OrtValue* cosine = nullptr;
+  const OrtValue* sine = nullptr;
+  const OrtValue* head_sink = nullptr;
 };
 
 // ONNX Runtime's own GroupQueryAttention, run from inside a custom op on the session's threads. It reads a
@@ -22,10 +34,16 @@ class StockAttention {
  public:
   StockAttention(const OrtKernelInfo* info, const NodeAttributes& attributes);
 
-  Status Run(OrtKernelContext* context, const OrtValue* cosine, const OrtValue* sine, const LayerRows& rows,
+  Status Run(OrtKernelContext* context, const SharedInputs& shared, const LayerRows& rows,
              const PromptRows& prompt_rows, int64_t past, int tokens) const;
 
  private:
+  int SliceTokens(const PromptRows& prompt_rows, int tokens) const;
+  Status RunSlice(OrtKernelContext* context, const SharedInputs& shared, const LayerRows& rows,
+                  const PromptRows& prompt_rows, int64_t past, int tokens) const;
+
+  int64_t query_heads_;
+  bool materializes_;  // the kernel holds the logits of all heads and tokens at once
   Ort::Op op_{nullptr};
 };
 

@@ -11,9 +11,9 @@
 namespace kvprune::avx512 {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
-                 int query_rows, AttentionState* state);
-void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
-                 AttentionState* state);
+                 int query_rows, const RowRange* seen, float softcap, AttentionState* state);
+void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
+                 float softcap, AttentionState* state);
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* channels, uint8_t* tile);
 
@@ -23,9 +23,9 @@ void PackTile(const TileFormat& format, const float* keys, const float* values, 
 namespace kvprune::avx512_bf16 {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
-                 int query_rows, AttentionState* state);
-void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
-                 AttentionState* state);
+                 int query_rows, const RowRange* seen, float softcap, AttentionState* state);
+void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
+                 float softcap, AttentionState* state);
 
 }  // namespace kvprune::avx512_bf16
 

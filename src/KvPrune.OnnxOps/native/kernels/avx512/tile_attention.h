@@ -17,8 +17,9 @@ namespace {
 // Attention of up to kMaxQueryRows queries over tiles of one format, added to `state`.
 class TileAttention {
  public:
-  TileAttention(const TileFormat& format, const float* queries, int query_rows, AttentionState* state)
-      : format_(format), query_rows_(query_rows), state_(state) {
+  TileAttention(const TileFormat& format, const float* queries, int query_rows, float softcap,
+                AttentionState* state)
+      : format_(format), query_rows_(query_rows), softcap_(softcap), state_(state) {
     const int padded = format.key.reduction;
     switch (format.key.storage) {
       case Storage::kFloat32:
@@ -38,11 +39,12 @@ class TileAttention {
     for (int row = 0; row < query_rows; ++row) sums_[row] = _mm512_setzero_ps();
   }
 
-  // Query row r sees the tile's first visible[r] tokens; null: all of them.
-  void Add(const uint8_t* tile, const int* visible) {
+  // The tile's tokens are the rows from `first` on, of which query row r sees seen[r]; null: all of them.
+  void Add(const uint8_t* tile, const RowRange* seen, int64_t first) {
     ReadKeys(tile);
     for (int row = 0; row < query_rows_; ++row) {
-      AddLogits(row, visible == nullptr ? kTileTokens : visible[row], tile + format_.value.scale_offset);
+      const uint64_t mask = seen == nullptr ? ~uint64_t{0} : SeenTokens(seen[row], first);
+      AddLogits(row, mask, tile + format_.value.scale_offset);
     }
     ReadValues(tile);
   }
@@ -119,18 +121,31 @@ class TileAttention {
     pass.template operator()<R>(first);
   }
 
-  // Turns the row's logits into weights for the value section, raising the running maximum where needed.
-  void AddLogits(int row, int visible, const uint8_t* value_scales) {
+  // A bit per token of the tile that begins at row `first`.
+  static uint64_t SeenTokens(const RowRange& range, int64_t first) {
+    return TokensBefore(range.end - first) & ~TokensBefore(range.begin - first);
+  }
+
+  static uint64_t TokensBefore(int64_t token) {
+    return token >= kTileTokens ? ~uint64_t{0} : token <= 0 ? 0 : (uint64_t{1} << token) - 1;
+  }
+
+  // Turns the logits of the row's tokens `seen` into weights for the value section, raising the running
+  // maximum where needed.
+  void AddLogits(int row, uint64_t seen, const uint8_t* value_scales) {
     __m512 weights[4];
-    if (visible == 0) {
+    if (seen == 0) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) weights[i] = _mm512_setzero_ps();
       return EncodeWeights(row, weights, value_scales);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) weights[i] = _mm512_load_ps(logits_[row] + 16 * i);
-    if (visible < kTileTokens) {
-      const uint64_t seen = (uint64_t{1} << visible) - 1;
+    if (softcap_ > 0) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) weights[i] = Softcap(weights[i], softcap_);
+    }
+    if (seen != ~uint64_t{0}) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         weights[i] = _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()),
@@ -177,6 +192,7 @@ class TileAttention {
 
   const TileFormat& format_;
   const int query_rows_;
+  const float softcap_;
   AttentionState* const state_;
   __m512 sums_[kMaxQueryRows];  // of weights, a partial sum per lane
   Coefficients queries_;

@@ -5,7 +5,10 @@
 
 namespace kvprune::scalar {
 
-void AddLogits(AttentionState* state, int row, int head_size, float* logits, int count) {
+void AddLogits(AttentionState* state, int row, int head_size, float softcap, float* logits, int count) {
+  if (softcap > 0) {
+    for (int token = 0; token < count; ++token) logits[token] = softcap * std::tanh(logits[token] / softcap);
+  }
   const float max = *std::max_element(logits, logits + count);
   if (max > state->max[row]) {
     const float weight = std::exp(state->max[row] - max);

@@ -27,33 +27,38 @@ float Dot(const float* a, const float* b, int size) {
 
 }  // namespace
 
-void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
-                 AttentionState* state) {
+void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
+                 float softcap, AttentionState* state) {
   const int head_size = rows.head_size;
-  const int64_t count = *std::max_element(visible, visible + query_rows);
+  RowRange all = seen[0];
+  for (int row = 1; row < query_rows; ++row)
+    all = {std::min(all.begin, seen[row].begin), std::max(all.end, seen[row].end)};
   float logits[kMaxQueryRows][kChunk];
   float buffer[kMaxHeadSize];
-  for (int64_t first = 0; first < count; first += kChunk) {
-    // Visible rows of this chunk, per query row.
-    int chunk_visible[kMaxQueryRows];
-    int chunk = 0;
+  for (int64_t first = all.begin; first < all.end; first += kChunk) {
+    // Rows of this chunk that each query row sees.
+    int begin[kMaxQueryRows];
+    int end[kMaxQueryRows];
     for (int row = 0; row < query_rows; ++row) {
-      chunk_visible[row] = static_cast<int>(std::clamp<int64_t>(visible[row] - first, 0, kChunk));
-      chunk = std::max(chunk, chunk_visible[row]);
+      begin[row] = static_cast<int>(std::clamp<int64_t>(seen[row].begin - first, 0, kChunk));
+      end[row] = static_cast<int>(std::clamp<int64_t>(seen[row].end - first, 0, kChunk));
     }
+    const int chunk = static_cast<int>(std::min<int64_t>(all.end - first, kChunk));
     for (int index = 0; index < chunk; ++index) {
       const float* key = FloatRow(rows.keys, rows.key_storage, first + index, head_size, buffer);
       for (int row = 0; row < query_rows; ++row) {
-        if (index < chunk_visible[row]) logits[row][index] = Dot(queries + row * head_size, key, head_size);
+        if (index >= begin[row] && index < end[row])
+          logits[row][index] = Dot(queries + row * head_size, key, head_size);
       }
     }
     for (int row = 0; row < query_rows; ++row) {
-      if (chunk_visible[row] > 0) AddLogits(state, row, head_size, logits[row], chunk_visible[row]);
+      if (begin[row] < end[row])
+        AddLogits(state, row, head_size, softcap, logits[row] + begin[row], end[row] - begin[row]);
     }
     for (int index = 0; index < chunk; ++index) {
       const float* value = FloatRow(rows.values, rows.value_storage, first + index, head_size, buffer);
       for (int row = 0; row < query_rows; ++row) {
-        if (index >= chunk_visible[row]) continue;
+        if (index < begin[row] || index >= end[row]) continue;
         const float weight = logits[row][index];
         float* accumulator = state->accumulator[row];
         for (int channel = 0; channel < head_size; ++channel) accumulator[channel] += weight * value[channel];

@@ -51,14 +51,21 @@ void AddValues(const TileFormat& format, const uint8_t* tile, int query_rows, fl
 }  // namespace
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
-                 int query_rows, AttentionState* state) {
+                 int query_rows, const RowRange* seen, float softcap, AttentionState* state) {
   float block[kMaxHeadSize * kBlockLanes];
   float logits[kMaxQueryRows][kTileTokens];
   for (int64_t index = 0; index < tile_count; ++index) {
     const uint8_t* tile = tiles + static_cast<size_t>(index) * format.stride;
     Logits(format, tile, queries, query_rows, block, logits);
-    for (int row = 0; row < query_rows; ++row)
-      AddLogits(state, row, format.head_size, logits[row], kTileTokens);
+    for (int row = 0; row < query_rows; ++row) {
+      const int64_t first = index * kTileTokens;
+      const RowRange range = seen == nullptr ? RowRange{first, first + kTileTokens} : seen[row];
+      const int begin = static_cast<int>(std::clamp<int64_t>(range.begin - first, 0, kTileTokens));
+      const int end = static_cast<int>(std::clamp<int64_t>(range.end - first, begin, kTileTokens));
+      if (begin < end) AddLogits(state, row, format.head_size, softcap, logits[row] + begin, end - begin);
+      std::fill(logits[row], logits[row] + begin, 0.0f);
+      std::fill(logits[row] + end, logits[row] + kTileTokens, 0.0f);
+    }
     AddValues(format, tile, query_rows, block, logits, state);
   }
 }

@@ -7,15 +7,15 @@
 namespace kvprune::scalar {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
-                 int query_rows, AttentionState* state);
-void AttendDense(const DenseRows& rows, const int64_t* visible, const float* queries, int query_rows,
-                 AttentionState* state);
+                 int query_rows, const RowRange* seen, float softcap, AttentionState* state);
+void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
+                 float softcap, AttentionState* state);
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* channels, uint8_t* tile);
 
-// Turns `count` logits of one row into softmax weights relative to state->max, after raising that maximum and
-// rescaling what the row has so far.
-void AddLogits(AttentionState* state, int row, int head_size, float* logits, int count);
+// Turns `count` logits of one row, capped where softcap is above 0, into softmax weights relative to
+// state->max, after raising that maximum and rescaling what the row has so far.
+void AddLogits(AttentionState* state, int row, int head_size, float softcap, float* logits, int count);
 
 }  // namespace kvprune::scalar
 

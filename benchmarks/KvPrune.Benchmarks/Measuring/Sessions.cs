@@ -1,6 +1,6 @@
 using Microsoft.ML.OnnxRuntime;
 
-namespace KvPrune.Benchmarks.Attention;
+namespace KvPrune.Benchmarks.Measuring;
 
 /// <summary>Session options that are equal for every contestant.</summary>
 internal static class Sessions

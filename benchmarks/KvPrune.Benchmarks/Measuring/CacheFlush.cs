@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Numerics.Tensors;
 
-namespace KvPrune.Benchmarks.Attention;
+namespace KvPrune.Benchmarks.Measuring;
 
 /// <summary>
 /// Puts other data into the processor's caches, as the other layers and the weights of a model would between two

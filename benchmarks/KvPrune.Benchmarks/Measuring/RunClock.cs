@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 
-namespace KvPrune.Benchmarks.Attention;
+namespace KvPrune.Benchmarks.Measuring;
 
 /// <summary>
 /// Measures one run. With one thread it counts the processor time of the calling thread, on which ONNX Runtime then

@@ -1,4 +1,4 @@
-namespace KvPrune.Benchmarks.Attention;
+namespace KvPrune.Benchmarks.Measuring;
 
 internal static class Quantiles
 {

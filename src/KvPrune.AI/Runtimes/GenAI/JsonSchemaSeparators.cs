@@ -1,0 +1,29 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace KvPrune.AI.Runtimes.GenAI;
+
+/// <summary>
+/// JSON allows any white space between its tokens, and a small model that begins to write spaces may never end. So an
+/// answer has the separators that most JSON on one line has, and no other white space.
+/// </summary>
+internal static class JsonSchemaSeparators
+{
+    // llguidance's entry for the form of the text; a schema that brings its own keeps it.
+    private const string Form = "x-guidance";
+
+    /// <summary>The schema with that form.</summary>
+    public static string Fix(string schema)
+    {
+        try
+        {
+            if (JsonNode.Parse(schema) is not JsonObject entries || entries.ContainsKey(Form)) return schema;
+            entries[Form] = new JsonObject { ["whitespace_flexible"] = false, ["item_separator"] = ", ", ["key_separator"] = ": " };
+            return entries.ToJsonString();
+        }
+        catch (JsonException)
+        {
+            return schema; // the grammar engine says what is wrong with it
+        }
+    }
+}

@@ -1,0 +1,3 @@
+using KvPrune.Inspect;
+
+return InspectCommand.Create(Console.Out, Console.Error).Parse(args).Invoke();
