@@ -14,10 +14,10 @@ namespace KvPrune.AI.Chat;
 /// <remarks>
 /// The client keeps no conversations: send all messages each time. What an earlier request left in the KV cache is used
 /// again and reported as CachedInputTokenCount. Temperature, TopK and TopP are read as <see cref="Sampling.SamplingOptions"/>
-/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. The logit bias of single
-/// tokens is AdditionalProperties["logit_bias"], a dictionary of token ids or a JSON object. Tools, JSON response formats
-/// and the ModelId of another model are refused. A stop sequence that is the text of a special
-/// token also stops at that token.
+/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. The logit bias
+/// of single tokens is AdditionalProperties["logit_bias"], a dictionary of token ids or a JSON object. A JSON ResponseFormat
+/// is enforced by the runtime GenAI and refused by the other one. Tools and the ModelId of another model are refused. A stop
+/// sequence that is the text of a special token also stops at that token.
 /// </remarks>
 public sealed class KvPrunedChatClient : IChatClient
 {
@@ -135,6 +135,7 @@ public sealed class KvPrunedChatClient : IChatClient
             SegmentEnds = prompt.SegmentEnds,
             Policy = settings.Policy,
             Sampling = settings.Sampling,
+            Guidance = settings.Guidance,
             MaxOutputTokens = settings.MaxOutputTokens,
             EndTokens = _model.SpecialTokens(settings.StopSequences),
             Text = new AnswerText(detokenizer.Append, detokenizer.Flush, settings.StopSequences),
