@@ -1,36 +1,28 @@
-using System.Text;
-
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// Byte-pair encoding of one long piece, in time n log n: the library's takes n² (half a minute for 300,000 letters in
-/// a row), so that a single message could keep a server busy.
+/// Merges the symbols of one piece in time n log n. The library takes n² (half a minute for 300,000 letters in a row),
+/// so that a single message could keep a server busy, and merges SentencePiece's characters in another order.
 /// </summary>
-internal sealed class LongPieceEncoder
+internal sealed class BytePairMerger
 {
-    private readonly int[] _idOfByte = new int[256];
-    private readonly Dictionary<(int Left, int Right), (int Rank, int Id)> _merges = [];
+    private readonly Dictionary<(int Left, int Right), (int Rank, int Id)> _merges;
 
-    public LongPieceEncoder(TokenizerFile file)
+    public BytePairMerger(BytePairModel model)
     {
-        for (int value = 0; value < 256; value++)
-            _idOfByte[value] = file.Vocabulary[ByteAlphabet.ToChar((byte)value).ToString()];
-        for (int rank = 0; rank < file.Merges.Count; rank++)
-        {
-            string[] parts = file.Merges[rank].Split(' ');
-            _merges.Add(
-                (file.Vocabulary[parts[0]], file.Vocabulary[parts[1]]), (rank, file.Vocabulary[parts[0] + parts[1]]));
-        }
+        _merges = new(model.Merges.Count);
+        foreach ((string left, string right) in model.Merges)
+            _merges.Add((model.Vocabulary[left], model.Vocabulary[right]), (_merges.Count, model.Vocabulary[left + right]));
     }
 
-    public void Encode(ReadOnlySpan<char> piece, List<int> ids)
+    /// <param name="symbols">Ids of the bytes or characters; overwritten.</param>
+    /// <param name="ids">Receives the ids that are left.</param>
+    public void Merge(int[] symbols, List<int> ids)
     {
-        var bytes = new byte[Encoding.UTF8.GetByteCount(piece)];
-        Encoding.UTF8.GetBytes(piece, bytes);
-        var parts = new Parts(Array.ConvertAll(bytes, value => _idOfByte[value]));
+        var parts = new Parts(symbols);
         // The earliest merge first, and of equal ones the leftmost.
         var queue = new PriorityQueue<(int Left, int Right, int LeftId, int RightId), (int Rank, int Position)>();
-        for (int i = 0; i + 1 < bytes.Length; i++)
+        for (int i = 0; i + 1 < symbols.Length; i++)
             Offer(queue, parts, i, i + 1);
 
         while (queue.TryDequeue(out (int Left, int Right, int LeftId, int RightId) pair, out _))
@@ -46,11 +38,11 @@ internal sealed class LongPieceEncoder
             parts.Merge(pair.Left, pair.Right, _merges[(pair.LeftId, pair.RightId)].Id);
             if (parts.Previous[pair.Left] >= 0)
                 Offer(queue, parts, parts.Previous[pair.Left], pair.Left);
-            if (parts.Next[pair.Left] < bytes.Length)
+            if (parts.Next[pair.Left] < symbols.Length)
                 Offer(queue, parts, pair.Left, parts.Next[pair.Left]);
         }
 
-        for (int i = 0; i < bytes.Length; i = parts.Next[i])
+        for (int i = 0; i < symbols.Length; i = parts.Next[i])
             ids.Add(parts.Id[i]);
     }
 
@@ -64,7 +56,7 @@ internal sealed class LongPieceEncoder
             queue.Enqueue((left, right, parts.Id[left], parts.Id[right]), (merge.Rank, left));
     }
 
-    /// <summary>The tokens so far as a doubly linked list over the byte positions they start at.</summary>
+    /// <summary>The tokens so far as a doubly linked list over the places of the symbols they start with.</summary>
     private sealed class Parts
     {
         private const int Gone = -1;
