@@ -2,6 +2,7 @@ using System.Diagnostics;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Models;
 using KvPrune.AI.Sampling;
+using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.Logging;

@@ -54,8 +54,8 @@ internal sealed class ScriptedModel : IDisposable
             KvCacheByteLimit = null,
             MaxCachedPrompts = 0,
         }, "scripted", new QuietLogger(NullLogger.Instance));
-        var specialTokens = new Dictionary<string, string> { ["bos_token"] = "<s>", ["eos_token"] = "</s>" };
-        var parsed = ChatTemplate.Parse(template, "scripted.jinja", specialTokens);
+        var templateTokens = new Dictionary<string, string> { ["bos_token"] = "<s>", ["eos_token"] = "</s>" };
+        var parsed = ChatTemplate.Parse(template, "scripted.jinja", templateTokens);
         _model = new ChatModel(
             engine, new LoadedModel(DecoderRuntimeKind.OnnxRuntime, runtime, _tokenizer, parsed, text: null),
             SamplingOptions.Greedy, new KvPruneOptions { MaxOutputTokens = 2_000 });
