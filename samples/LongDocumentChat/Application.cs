@@ -40,6 +40,8 @@ internal static class Application
             {
                 o.ModelPath = options.ModelFolder;
                 o.Policy = policy;
+                o.Runtime = options.Runtime;
+                o.GenAILibraryFolder = options.GenAIFolder;
             });
             await using var provider = services.BuildServiceProvider();
             var client = provider.GetRequiredService<IChatClient>();

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using KvPrune.AI;
 using KvPrune.OnnxOps;
 using LongDocumentChat;
 
@@ -24,6 +25,17 @@ var policy = new Option<string>("--policy")
     HelpName = "preset",
     DefaultValueFactory = _ => "compact",
 };
+var runtime = new Option<DecoderRuntimeKind>("--runtime")
+{
+    Description = "What runs the model: auto, onnxruntime or genai.",
+    HelpName = "name",
+    DefaultValueFactory = _ => DecoderRuntimeKind.Auto,
+};
+var genaiFolder = new Option<DirectoryInfo?>("--genai-folder")
+{
+    Description = "The folder of ONNX Runtime GenAI's native library. [default: where its package puts it]",
+    HelpName = "folder",
+};
 var json = new Option<bool>("--json")
 {
     Description = "Ask the bundled questions and print the result as one JSON object and nothing else.",
@@ -33,7 +45,7 @@ var root = new RootCommand(
     "Chats about a long document with a pruned KV cache. Without --document and --question it asks bundled questions "
     + "about a bundled document, with the cache pruned and unpruned, and compares the two.")
 {
-    document, questions, model, policy, json,
+    document, questions, model, policy, runtime, genaiFolder, json,
 };
 root.Validators.Add(result =>
 {
@@ -46,6 +58,8 @@ root.SetAction((parsed, cancellationToken) => Application.RunAsync(
         parsed.GetValue(questions)!,
         parsed.GetValue(model)?.FullName ?? Path.Combine(AppContext.BaseDirectory, "models", "tiny-retrieval-llama"),
         parsed.GetValue(policy)!,
+        parsed.GetValue(runtime),
+        parsed.GetValue(genaiFolder)?.FullName,
         parsed.GetValue(json)),
     cancellationToken));
 

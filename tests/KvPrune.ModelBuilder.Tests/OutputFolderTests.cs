@@ -9,7 +9,7 @@ public sealed class OutputFolderTests : IDisposable
     [Fact]
     public void Makes_the_folder_and_its_parents()
     {
-        OutputFolder.Write(Target, overwrite: false, Fill);
+        OutputFolder.Write(Target, overwrite: false, "build", Fill);
 
         Assert.Equal("new", File.ReadAllText(Path.Combine(Target, "file")));
         Assert.Single(Directory.GetFileSystemEntries(_folder["deep"]));
@@ -19,9 +19,9 @@ public sealed class OutputFolderTests : IDisposable
     public void Takes_an_empty_folder_and_refuses_a_full_one()
     {
         Directory.CreateDirectory(Target);
-        OutputFolder.Write(Target, overwrite: false, Fill);
+        OutputFolder.Write(Target, overwrite: false, "build", Fill);
 
-        var error = Assert.Throws<IOException>(() => OutputFolder.Write(Target, overwrite: false, _ => Assert.Fail("Nothing may be built.")));
+        var error = Assert.Throws<IOException>(() => OutputFolder.Write(Target, overwrite: false, "build", (_, _) => Assert.Fail("Nothing may be built.")));
 
         Assert.Contains(Target, error.Message, StringComparison.Ordinal);
     }
@@ -33,7 +33,7 @@ public sealed class OutputFolderTests : IDisposable
         File.WriteAllText(Path.Combine(Target, "file"), "old");
         File.WriteAllText(Path.Combine(Target, "README.md"), "kept");
 
-        OutputFolder.Write(Target, overwrite: true, Fill);
+        OutputFolder.Write(Target, overwrite: true, "build", Fill);
 
         Assert.Equal("new", File.ReadAllText(Path.Combine(Target, "file")));
         Assert.Equal("kept", File.ReadAllText(Path.Combine(Target, "README.md")));
@@ -47,7 +47,7 @@ public sealed class OutputFolderTests : IDisposable
         foreach (var file in (string[])["model.onnx", "model.onnx.data", "chat_template.jinja", "special_tokens_map.json", "notes.txt"])
             File.WriteAllText(Path.Combine(Target, file), "old");
 
-        OutputFolder.Write(Target, overwrite: true, Fill);
+        OutputFolder.Write(Target, overwrite: true, "build", Fill);
 
         Assert.Equal(["file", "notes.txt"], Directory.GetFiles(Target).Select(Path.GetFileName).Order());
     }
@@ -59,7 +59,7 @@ public sealed class OutputFolderTests : IDisposable
         Directory.CreateDirectory(Path.Combine(Target, "tokenizer.json", "in the way"));
         File.WriteAllText(Path.Combine(Target, "model.onnx"), "old");
 
-        var error = Record.Exception(() => OutputFolder.Write(Target, overwrite: true, folder =>
+        var error = Record.Exception(() => OutputFolder.Write(Target, overwrite: true, "build", (folder, _) =>
         {
             foreach (var file in (string[])["model.onnx", "model.onnx.data", "tokenizer.json"])
                 File.WriteAllText(Path.Combine(folder, file), "new");
@@ -73,9 +73,9 @@ public sealed class OutputFolderTests : IDisposable
     [Fact]
     public void A_failure_leaves_the_old_files_and_nothing_new()
     {
-        OutputFolder.Write(Target, overwrite: false, Fill);
+        OutputFolder.Write(Target, overwrite: false, "build", Fill);
 
-        Assert.Throws<InvalidOperationException>(() => OutputFolder.Write(Target, overwrite: true, folder =>
+        Assert.Throws<InvalidOperationException>(() => OutputFolder.Write(Target, overwrite: true, "build", (folder, _) =>
         {
             File.WriteAllText(Path.Combine(folder, "file"), "half");
             throw new InvalidOperationException();
@@ -90,10 +90,10 @@ public sealed class OutputFolderTests : IDisposable
     {
         File.WriteAllText(_folder["file"], "");
 
-        Assert.Throws<IOException>(() => OutputFolder.Write(_folder["file"], overwrite: true, Fill));
+        Assert.Throws<IOException>(() => OutputFolder.Write(_folder["file"], overwrite: true, "build", Fill));
     }
 
-    private static void Fill(string folder) => File.WriteAllText(Path.Combine(folder, "file"), "new");
+    private static void Fill(string folder, BuildJournal journal) => File.WriteAllText(Path.Combine(folder, "file"), "new");
 
     public void Dispose() => _folder.Dispose();
 }

@@ -1,4 +1,7 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
 
 namespace KvPrune.ModelBuilder.Tests;
 
@@ -10,18 +13,24 @@ internal sealed class StockDecoder : IDisposable
     private readonly string[] _inputs;
     private readonly string[] _outputs;
     private readonly List<OrtValue> _past = [];
+    private readonly bool _positions;
     private int _length;
 
     public StockDecoder(string folder)
     {
         using var options = new SessionOptions { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
         _session = new InferenceSession(Path.Combine(folder, "model.onnx"), options);
-        _inputs = [.. _session.InputMetadata.Keys];
-        _outputs = ["logits", .. _inputs.Skip(2).Select(n => n.Replace("past_key_values", "present", StringComparison.Ordinal))];
-        foreach (var input in _inputs.Skip(2))
+        _positions = _session.InputMetadata.ContainsKey("position_ids");
+        string[] cache = [.. _session.InputMetadata.Keys.Where(n => n.StartsWith("past_key_values.", StringComparison.Ordinal))];
+        _inputs = ["input_ids", "attention_mask", .. _positions ? ["position_ids"] : Array.Empty<string>(), .. cache];
+        _outputs = ["logits", .. cache.Select(n => n.Replace("past_key_values", "present", StringComparison.Ordinal))];
+        foreach (var input in cache)
         {
-            var shape = _session.InputMetadata[input].Dimensions;
-            _past.Add(OrtValue.CreateTensorValueFromMemory(Array.Empty<float>(), [1, shape[1], 0, shape[3]]));
+            var metadata = _session.InputMetadata[input];
+            long[] shape = [1, metadata.Dimensions[1], 0, metadata.Dimensions[3]];
+            _past.Add(metadata.ElementDataType == TensorElementType.Float16
+                ? OrtValue.CreateTensorValueFromMemory(Array.Empty<Float16>(), shape)
+                : OrtValue.CreateTensorValueFromMemory(Array.Empty<float>(), shape));
         }
     }
 
@@ -29,15 +38,22 @@ internal sealed class StockDecoder : IDisposable
     public float[] Append(params int[] ids)
     {
         _length += ids.Length;
+        var positions = Enumerable.Range(_length - ids.Length, ids.Length).Select(p => (long)p).ToArray();
         using var tokens = OrtValue.CreateTensorValueFromMemory(Array.ConvertAll(ids, id => (long)id), [1, ids.Length]);
         using var mask = OrtValue.CreateTensorValueFromMemory(Enumerable.Repeat(1L, _length).ToArray(), [1, _length]);
-        var results = _session.Run(_run, _inputs, [tokens, mask, .. _past], _outputs);
+        using var places = OrtValue.CreateTensorValueFromMemory(positions, [1, ids.Length]);
+        OrtValue[] values = [tokens, mask, .. _positions ? [places] : Array.Empty<OrtValue>(), .. _past];
+        var results = _session.Run(_run, _inputs, values, _outputs);
         _past.ForEach(p => p.Dispose());
         _past.Clear();
         _past.AddRange(results.Skip(1));
         using var logits = results[0];
         var vocabulary = (int)logits.GetTensorTypeAndShape().Shape[2];
-        return logits.GetTensorDataAsSpan<float>()[^vocabulary..].ToArray();
+        if (logits.GetTensorTypeAndShape().ElementDataType == TensorElementType.Float)
+            return logits.GetTensorDataAsSpan<float>()[^vocabulary..].ToArray();
+        var last = new float[vocabulary];
+        TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<Float16, Half>(logits.GetTensorDataAsSpan<Float16>())[^vocabulary..], last);
+        return last;
     }
 
     /// <summary>Reads the prompt and continues it with the likeliest tokens until an end token (not returned) or the limit.</summary>

@@ -10,6 +10,8 @@ public sealed class BadInputTests : IDisposable
     [InlineData("/no/such/file", "/no/such/file", "--document", "/no/such/file", "--question", "Where?")]
     [InlineData("nonsense", "compact", "--policy", "nonsense")]
     [InlineData("/no/such/folder", "ModelPath", "--model", "/no/such/folder")]
+    [InlineData("/no/such/genai", "GenAILibraryFolder", "--runtime", "genai", "--genai-folder", "/no/such/genai")]
+    [InlineData("onnxruntime-genai", "Microsoft.ML.OnnxRuntimeGenAI", "--runtime", "genai")]
     public async Task What_cannot_be_used_is_named_in_one_line(string culprit, string hint, params string[] arguments)
     {
         var (exitCode, output, error) = await SampleProcess.RunAsync(arguments);

@@ -8,8 +8,14 @@ internal static class GenAIConfigFile
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, IndentSize = 4 };
 
-    public static void Write(string folder, LlamaShape shape, SpecialTokens tokens, SearchSettings search)
+    public static void Write(string folder, ModelShape shape, BuildOptions options, ModelSettings settings)
     {
+        var (tokens, search) = settings;
+        var inputs = new JsonObject { ["input_ids"] = "input_ids", ["attention_mask"] = "attention_mask" };
+        if (options.RotaryOutside)
+            inputs["position_ids"] = "position_ids";
+        inputs["past_key_names"] = "past_key_values.%d.key";
+        inputs["past_value_names"] = "past_key_values.%d.value";
         var config = new JsonObject
         {
             ["model"] = new JsonObject
@@ -26,13 +32,7 @@ internal static class GenAIConfigFile
                     ["filename"] = "model.onnx",
                     ["head_size"] = shape.HeadSize,
                     ["hidden_size"] = shape.Hidden,
-                    ["inputs"] = new JsonObject
-                    {
-                        ["input_ids"] = "input_ids",
-                        ["attention_mask"] = "attention_mask",
-                        ["past_key_names"] = "past_key_values.%d.key",
-                        ["past_value_names"] = "past_key_values.%d.value",
-                    },
+                    ["inputs"] = inputs,
                     ["outputs"] = new JsonObject
                     {
                         ["logits"] = "logits",
@@ -46,7 +46,7 @@ internal static class GenAIConfigFile
                 // GenAI writes a single end token as a number and several as a list.
                 ["eos_token_id"] = tokens.Eos.Count == 1 ? tokens.Eos[0] : new JsonArray([.. tokens.Eos]),
                 ["pad_token_id"] = tokens.Pad,
-                ["type"] = "llama",
+                ["type"] = shape.Architecture.ToString().ToLowerInvariant(),
                 ["vocab_size"] = shape.Vocabulary,
             },
             ["search"] = new JsonObject
@@ -60,7 +60,7 @@ internal static class GenAIConfigFile
                 ["no_repeat_ngram_size"] = 0,
                 ["num_beams"] = 1,
                 ["num_return_sequences"] = 1,
-                ["past_present_share_buffer"] = true,
+                ["past_present_share_buffer"] = options.Attention != AttentionLayout.MultiHead,
                 ["repetition_penalty"] = search.RepetitionPenalty,
                 ["temperature"] = search.Temperature,
                 ["top_k"] = search.TopK,

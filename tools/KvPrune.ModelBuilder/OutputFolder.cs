@@ -13,13 +13,27 @@ internal static class OutputFolder
         "chat_template.jinja",
     ];
 
+    /// <summary>Where a build to this folder keeps what it has so far.</summary>
+    public static string PartialFolder(string folder)
+    {
+        var target = Path.GetFullPath(folder);
+        var parent = Path.GetDirectoryName(target) ?? throw new IOException($"{target} cannot be a model folder.");
+        // In the same parent, so that moving is renaming.
+        return Path.Combine(parent, $".{Path.GetFileName(target)}.partial");
+    }
+
     /// <summary>
-    /// Lets <paramref name="write"/> fill a temporary folder, then makes its files the ones of <paramref name="folder"/>. A folder
+    /// Lets <paramref name="write"/> fill the partial folder, then makes its files the ones of <paramref name="folder"/>. A folder
     /// that holds something already is refused, unless <paramref name="overwrite"/>: then the files of the model that was there are
-    /// removed, and files of other names stay.
+    /// removed, and files of other names stay. A write that fails leaves the partial folder if its journal lists anything; the next
+    /// one of the same <paramref name="build"/> goes on from there.
     /// </summary>
-    /// <exception cref="IOException">The folder is not empty, or a file cannot be written.</exception>
-    public static void Write(string folder, bool overwrite, Action<string> write)
+    /// <param name="folder">The folder to write.</param>
+    /// <param name="overwrite">Whether a folder that is not empty may be written.</param>
+    /// <param name="build">One line that says what is being built: the same line, the same files.</param>
+    /// <param name="write">Fills the folder named; the journal says what is there already.</param>
+    /// <exception cref="IOException">The folder is not empty, is being written, or a file cannot be written.</exception>
+    public static void Write(string folder, bool overwrite, string build, Action<string, BuildJournal> write)
     {
         var target = Path.GetFullPath(folder);
         if (File.Exists(target))
@@ -28,31 +42,40 @@ internal static class OutputFolder
         if (inUse && !overwrite)
             throw new IOException($"The folder {target} is not empty; name another one or allow overwriting.");
 
-        var parent = Path.GetDirectoryName(target) ?? throw new IOException($"{target} cannot be a model folder.");
-        Directory.CreateDirectory(parent);
-        // In the same parent, so that moving is renaming.
-        var temporary = Path.Combine(parent, $".{Path.GetFileName(target)}.{Guid.NewGuid():N}");
-        Directory.CreateDirectory(temporary);
+        var partial = PartialFolder(target);
+        using (var journal = BuildJournal.Open(partial, build))
+        {
+            try
+            {
+                write(partial, journal);
+                journal.Delete();
+            }
+            catch when (journal.Written.Count == 0)
+            {
+                journal.Dispose();
+                Directory.Delete(partial, recursive: true);
+                throw;
+            }
+        }
+
+        if (!inUse)
+        {
+            if (Directory.Exists(target))
+                Directory.Delete(target);
+            Directory.Move(partial, target);
+            return;
+        }
+
         try
         {
-            write(temporary);
-            if (!inUse)
-            {
-                if (Directory.Exists(target))
-                    Directory.Delete(target);
-                Directory.Move(temporary, target);
-                return;
-            }
-
             foreach (var file in ModelFiles)
                 File.Delete(Path.Combine(target, file));
-            foreach (var file in Directory.GetFiles(temporary).OrderBy(f => Path.GetFileName(f) == Graph))
+            foreach (var file in Directory.GetFiles(partial).OrderBy(f => Path.GetFileName(f) == Graph))
                 File.Move(file, Path.Combine(target, Path.GetFileName(file)), overwrite: true);
         }
         finally
         {
-            if (Directory.Exists(temporary))
-                Directory.Delete(temporary, recursive: true);
+            Directory.Delete(partial, recursive: true);
         }
     }
 }

@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Models;
-using KvPrune.AI.Runtimes;
-using KvPrune.AI.Runtimes.GenAI;
 using KvPrune.AI.Sampling;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
@@ -15,22 +13,33 @@ namespace KvPrune.AI.Chat;
 /// <summary>A loaded model folder: engine, tokenizer and chat template, with the defaults of its requests.</summary>
 internal sealed class ChatModel : IDisposable
 {
-    private ChatModel(
-        InferenceEngine engine, IPromptTokenizer tokenizer, IChatTemplate template, GenAIModelFolder folder, KvPruneOptions options)
+    private readonly LoadedModel _model;
+
+    /// <param name="engine">The engine over the model's decoder; disposed with this.</param>
+    /// <param name="model">Tokenizer and template; disposed with this.</param>
+    /// <param name="sampling">What requests leave unset.</param>
+    /// <param name="options">The policy and the longest answer.</param>
+    public ChatModel(InferenceEngine engine, LoadedModel model, SamplingOptions sampling, KvPruneOptions options)
     {
+        _model = model;
         Engine = engine;
-        Tokenizer = tokenizer;
-        Prompts = new PromptBuilder(template, tokenizer);
+        Prompts = new PromptBuilder(model.Template, model.Tokenizer);
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
-        Sampling = folder.Sampling;
+        Sampling = sampling;
     }
 
     public InferenceEngine Engine { get; }
 
-    public IPromptTokenizer Tokenizer { get; }
+    public IPromptTokenizer Tokenizer => _model.Tokenizer;
 
     public PromptBuilder Prompts { get; }
+
+    /// <summary>What runs the model; never <see cref="DecoderRuntimeKind.Auto"/>.</summary>
+    public DecoderRuntimeKind Runtime => _model.Runtime;
+
+    /// <summary>What the chat template makes of tools.</summary>
+    public ToolConventions Tools => _model.Template.Tools;
 
     public PruningPolicy Policy { get; }
 
@@ -45,33 +54,29 @@ internal sealed class ChatModel : IDisposable
         var logger = new QuietLogger((loggers ?? NullLoggerFactory.Instance).CreateLogger(EngineTelemetry.Name));
         var folder = GenAIModelFolder.Load(options.ModelPath!);
         if (folder.IgnoredSettings.Count > 0) Log.SettingsIgnored(logger, folder.Path, string.Join(", ", folder.IgnoredSettings));
-        var tokenizer = HfTokenizer.Load(folder.TokenizerPath);
-        folder.RequireTokens(tokenizer.VocabularySize);
-        var template = ChatTemplate.Load(folder.Path);
         string modelId = options.ModelId ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(folder.Path));
-        IDecoderRuntime runtime = LoadRuntime(folder, options);
-        if (runtime.MaxDecodeBatch == 1) Log.DecodesOneByOne(logger, modelId);
-        var engine = new InferenceEngine(runtime, new EngineSettings
+        var model = LoadedModel.Load(folder, options, logger);
+        var engine = new InferenceEngine(model.Decoder, new EngineSettings
         {
             ContextLength = folder.ContextLength,
             EndTokens = folder.EndTokens.ToHashSet(),
-            MaskedTokens = [.. Enumerable.Range(0, folder.VocabularySize).Where(id => !tokenizer.HasToken(id)).Except(folder.EndTokens)],
+            MaskedTokens = [.. Enumerable.Range(0, folder.VocabularySize).Where(id => !model.Tokenizer.HasToken(id)).Except(folder.EndTokens)],
             PrefillChunkTokens = options.PrefillChunkTokens,
             KvCacheByteLimit = options.KvCacheByteLimit,
             MaxCachedPrompts = options.MaxCachedPrompts,
         }, modelId, logger);
-        Log.ModelLoaded(logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, KvPruneOps.Kernels);
-        return new ChatModel(engine, tokenizer, template, folder, options);
+        Log.ModelLoaded(
+            logger, modelId, folder.Path, Stopwatch.GetElapsedTime(start).TotalMilliseconds, model.Runtime, KvPruneOps.Kernels, model.Limits);
+        return new ChatModel(engine, model, folder.Sampling, options);
     }
-
-    private static IDecoderRuntime LoadRuntime(GenAIModelFolder folder, KvPruneOptions options) =>
-        options.Runtime == DecoderRuntimeKind.GenAI
-            ? GenAIDecoder.Load(folder, options.KvCacheByteLimit, options.Threads, options.GenAILibraryFolder)
-            : OnnxRuntimeDecoder.Load(folder, options.KvCacheByteLimit, options.Threads);
 
     /// <summary>Ids of the special tokens among these texts.</summary>
     public int[] SpecialTokens(IEnumerable<string> texts) =>
         [.. texts.Where(Tokenizer.SpecialTokens.ContainsKey).Select(text => Tokenizer.SpecialTokens[text])];
 
-    public void Dispose() => Engine.Dispose();
+    public void Dispose()
+    {
+        Engine.Dispose();
+        _model.Dispose();
+    }
 }

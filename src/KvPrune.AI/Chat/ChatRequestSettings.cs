@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
@@ -8,13 +9,14 @@ namespace KvPrune.AI.Chat;
 /// <summary>What ChatOptions and the model's defaults come to for one request.</summary>
 internal sealed record ChatRequestSettings(
     SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, PruningPolicy Policy,
-    IProgress<PrefillProgress>? Progress)
+    Guidance? Guidance, IProgress<PrefillProgress>? Progress, OfferedTools? Tools = null)
 {
     /// <exception cref="NotSupportedException">An option asks for what cannot be done; ignoring it would change the answer.</exception>
     /// <exception cref="ArgumentException">A value is out of its range.</exception>
     public static ChatRequestSettings Read(ChatOptions? options, ChatModel model, IChatClient client)
     {
-        if (options is null) return new(model.Sampling, model.MaxOutputTokens, [], model.Policy, null);
+        if (options is null) return new(model.Sampling, model.MaxOutputTokens, [], model.Policy, null, null);
+        Guidance? guidance = ReadGuidance(options, model.Runtime);
         RefuseUnsupported(options);
         if (options.ModelId is { } modelId && modelId != model.Engine.ModelId)
             throw new NotSupportedException($"ModelId is '{modelId}', but this client runs '{model.Engine.ModelId}'. Leave it unset, or ask that model's client.");
@@ -31,7 +33,7 @@ internal sealed record ChatRequestSettings(
         if (stops.Any(string.IsNullOrEmpty)) throw new ArgumentException("StopSequences holds an empty string.", nameof(options));
         PruningPolicy policy = options.GetPruningPolicy() ?? model.Policy;
         policy.Validate();
-        return new(sampling, maxOutputTokens, stops, policy, options.GetPrefillProgress());
+        return new(sampling, maxOutputTokens, stops, policy, guidance, options.GetPrefillProgress(), OfferedTools.Read(options, model.Tools));
     }
 
     /// <summary>
@@ -51,7 +53,7 @@ internal sealed record ChatRequestSettings(
             RepetitionPenalty = own.RepetitionPenalty ?? defaults.RepetitionPenalty,
             FrequencyPenalty = own.FrequencyPenalty ?? options.FrequencyPenalty,
             PresencePenalty = own.PresencePenalty ?? options.PresencePenalty,
-            LogitBias = own.LogitBias ?? options.GetLogitBias(),
+            LogitBias = (own.LogitBias ?? options.GetLogitBias())?.ToDictionary(), // the caller may change his
         };
         bool draws = asked.Temperature is not null || asked.TopK is not null || asked.TopP is not null || asked.MinP is not null;
         // What a greedy folder says of top_k and top_p was never meant to be drawn from.
@@ -63,12 +65,35 @@ internal sealed record ChatRequestSettings(
         };
     }
 
+    /// <summary>The grammar that the answer has to follow, from WithGuidance or ResponseFormat.</summary>
+    private static Guidance? ReadGuidance(ChatOptions options, DecoderRuntimeKind runtime)
+    {
+        Guidance? guidance = options.GetGuidance();
+        string asker = "WithGuidance";
+        if (options.ResponseFormat is ChatResponseFormatJson format)
+        {
+            if (guidance is not null)
+                throw new NotSupportedException("Both ResponseFormat and WithGuidance ask for a grammar; an answer follows one only.");
+            guidance = Guidance.JsonSchema(format.Schema is { } schema ? Close(schema).GetRawText() : """{"type":"object"}""");
+            asker = "ResponseFormat";
+        }
+        if (guidance is null) return null;
+        if (options.Tools is { Count: > 0 } && options.ToolMode is not NoneChatToolMode)
+            throw new NotSupportedException($"{asker} asks for a grammar, within which the model could not call the request's tools. Set ToolMode to None, or leave {asker} out.");
+        if (runtime != DecoderRuntimeKind.GenAI)
+            throw new NotSupportedException($"{asker} asks for a grammar ({guidance.Kind}), which the runtime {runtime} cannot enforce. Load the model with Runtime = GenAI, or leave {asker} out and ask in the prompt.");
+        return guidance;
+    }
+
+    /// <summary>
+    /// The schema without properties that it does not list, where it does not say otherwise: JSON Schema allows them, and a
+    /// model that begins to make them up may never end. Parts of "allOf" are to be merged, so they stay open.
+    /// </summary>
+    private static JsonElement Close(JsonElement schema) => schema.GetRawText().Contains("\"allOf\"", StringComparison.Ordinal)
+        ? schema : AIJsonUtilities.TransformSchema(schema, new AIJsonSchemaTransformOptions { DisallowAdditionalProperties = true });
+
     private static void RefuseUnsupported(ChatOptions options)
     {
-        if (options.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
-            throw new NotSupportedException($"Tools are not supported yet, and the request brings {tools.Count} (the first is '{tools[0].Name}'). Set ToolMode to None to ask without them.");
-        if (options.ResponseFormat is ChatResponseFormatJson)
-            throw new NotSupportedException("ResponseFormat asks for JSON, which is not enforced yet. Ask for it in the prompt and leave ResponseFormat unset.");
         if (options.ConversationId is { } conversation)
             throw new NotSupportedException($"ConversationId is '{conversation}': the client keeps no conversations. Send all messages; what is cached of them is not read again.");
         if (options.ContinuationToken is not null)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
 
@@ -10,6 +11,7 @@ namespace KvPrune.AI.Chat;
 public static class KvPruneChatExtensions
 {
     private const string PolicyKey = "kvprune.policy";
+    private const string GuidanceKey = "kvprune.guidance";
     private const string ProgressKey = "kvprune.prefill_progress";
     private const string LogitBiasKey = "logit_bias"; // the name that other clients use
     private const string StatisticsKey = "kvprune.statistics";
@@ -20,6 +22,18 @@ public static class KvPruneChatExtensions
     {
         ArgumentNullException.ThrowIfNull(policy);
         return options.With(PolicyKey, policy);
+    }
+
+    /// <summary>
+    /// Keeps the answer within a grammar. Needs <see cref="DecoderRuntimeKind.GenAI"/>; not together with a JSON
+    /// ResponseFormat, which is a grammar too, or with tools. An answer that MaxOutputTokens ends is only the beginning of a
+    /// text of the grammar.
+    /// </summary>
+    /// <returns>The same options.</returns>
+    public static ChatOptions WithGuidance(this ChatOptions options, Guidance guidance)
+    {
+        ArgumentNullException.ThrowIfNull(guidance);
+        return options.With(GuidanceKey, guidance);
     }
 
     /// <summary>Reports while the prompt is read, once for each run of the model.</summary>
@@ -51,6 +65,8 @@ public static class KvPruneChatExtensions
     }
 
     internal static PruningPolicy? GetPruningPolicy(this ChatOptions options) => options.Get<PruningPolicy>(PolicyKey);
+
+    internal static Guidance? GetGuidance(this ChatOptions options) => options.Get<Guidance>(GuidanceKey);
 
     internal static IProgress<PrefillProgress>? GetPrefillProgress(this ChatOptions options) =>
         options.Get<IProgress<PrefillProgress>>(ProgressKey);

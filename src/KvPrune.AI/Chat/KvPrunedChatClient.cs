@@ -14,10 +14,11 @@ namespace KvPrune.AI.Chat;
 /// <remarks>
 /// The client keeps no conversations: send all messages each time. What an earlier request left in the KV cache is used
 /// again and reported as CachedInputTokenCount. Temperature, TopK and TopP are read as <see cref="Sampling.SamplingOptions"/>
-/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. The logit bias of single
-/// tokens is AdditionalProperties["logit_bias"], a dictionary of token ids or a JSON object. Tools, JSON response formats
-/// and the ModelId of another model are refused. A stop sequence that is the text of a special
-/// token also stops at that token.
+/// describes, which ChatOptions.RawRepresentationFactory may return too; a result of another type is ignored. The logit bias
+/// of single tokens is AdditionalProperties["logit_bias"], a dictionary of token ids or a JSON object. A JSON ResponseFormat
+/// is enforced by the runtime GenAI and refused by the other one. The ModelId of another model is refused. A stop sequence
+/// that is the text of a special token also stops at that token. Tools are offered if the chat template uses them; calls
+/// come at the end of an answer, all at once.
 /// </remarks>
 public sealed class KvPrunedChatClient : IChatClient
 {
@@ -65,7 +66,7 @@ public sealed class KvPrunedChatClient : IChatClient
     {
         ArgumentNullException.ThrowIfNull(messages);
         // Read now: what the caller does to messages and options later must not reach into a running request.
-        List<TemplateMessage> prompt = ChatMessageReader.Read(messages, options?.Instructions);
+        List<TemplateMessage> prompt = ChatMessageReader.Read(messages, options?.Instructions, _model.Tools);
         return StreamAsync(prompt, ChatRequestSettings.Read(options, _model, this), cancellationToken);
     }
 
@@ -107,17 +108,30 @@ public sealed class KvPrunedChatClient : IChatClient
         List<TemplateMessage> messages, ChatRequestSettings settings, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // Rendering and encoding a long document takes long enough to leave the caller's thread.
-        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages, cancellationToken), cancellationToken).ConfigureAwait(false);
+        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages, settings.Tools?.Schemas, cancellationToken), cancellationToken).ConfigureAwait(false);
         using var abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         GenerationRequest request = CreateRequest(prompt, settings, abandoned.Token);
         var updates = new UpdateFactory(_model.Engine.ModelId);
+        ToolCallScanner? scanner = settings.Tools is { } tools ? new ToolCallScanner(tools.Format, tools.Names) : null;
         _model.Engine.Submit(request);
         try
         {
             await foreach (GenerationEvent generationEvent in request.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
-                if (generationEvent is GenerationEvent.Prefilled read) settings.Progress?.Report(read.Progress);
-                else yield return updates.Create(generationEvent);
+                switch (generationEvent)
+                {
+                    case GenerationEvent.Prefilled read:
+                        settings.Progress?.Report(read.Progress);
+                        break;
+                    case GenerationEvent.Text text:
+                        string shown = scanner?.Append(text.Value) ?? text.Value;
+                        if (shown.Length > 0) yield return updates.Text(shown);
+                        break;
+                    case GenerationEvent.Finished finished:
+                        if (scanner?.Finish() is { Length: > 0 } rest) yield return updates.Text(rest);
+                        yield return updates.Last(finished, scanner?.Calls ?? []);
+                        break;
+                }
             }
         }
         finally
@@ -135,10 +149,22 @@ public sealed class KvPrunedChatClient : IChatClient
             SegmentEnds = prompt.SegmentEnds,
             Policy = settings.Policy,
             Sampling = settings.Sampling,
+            Guidance = settings.Guidance,
             MaxOutputTokens = settings.MaxOutputTokens,
             EndTokens = _model.SpecialTokens(settings.StopSequences),
-            Text = new AnswerText(detokenizer.Append, detokenizer.Flush, settings.StopSequences),
+            Text = new AnswerText(Decoder(detokenizer, settings.Tools?.Format), detokenizer.Flush, settings.StopSequences),
             Cancellation = cancellation,
         };
+    }
+
+    // The marks of calls may be special tokens, which otherwise give no text.
+    private Func<int, string> Decoder(IStreamingDetokenizer detokenizer, ToolCallFormat? format)
+    {
+        Dictionary<int, string> marks = [];
+        foreach (string? mark in (string?[])[format?.Opening, format?.Closing])
+        {
+            if (mark is not null && _model.Tokenizer.SpecialTokens.TryGetValue(mark, out int id)) marks[id] = mark;
+        }
+        return id => marks.TryGetValue(id, out string? mark) ? detokenizer.Flush() + mark : detokenizer.Append(id);
     }
 }

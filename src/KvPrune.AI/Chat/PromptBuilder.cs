@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.AI;
@@ -16,9 +17,9 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
     /// continue from what is cached.
     /// </summary>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public Prompt Build(IReadOnlyList<TemplateMessage> messages, CancellationToken cancellation)
+    public Prompt Build(IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, CancellationToken cancellation)
     {
-        RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true);
+        RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true, tools);
         cancellation.ThrowIfCancellationRequested();
         EncodedPrompt encoded = tokenizer.Encode(whole);
         int[] tokens = encoded.Tokens;
@@ -28,7 +29,7 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
         {
             if (messages[i].Role != ChatRole.Assistant.Value) continue;
             cancellation.ThrowIfCancellationRequested();
-            if (EarlierEnd(messages, i, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
+            if (EarlierEnd(messages, i, tools, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
                 ends.Add(end);
         }
         ends.Add(tokens.Length);
@@ -36,12 +37,13 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
     }
 
     /// <summary>Length of the prompt that message <paramref name="count"/> answered; null if the template rewrites it later.</summary>
-    private int? EarlierEnd(IReadOnlyList<TemplateMessage> messages, int count, string text, EncodedPrompt encoded)
+    private int? EarlierEnd(
+        IReadOnlyList<TemplateMessage> messages, int count, IReadOnlyList<JsonElement>? tools, string text, EncodedPrompt encoded)
     {
         RenderedPrompt earlier;
         try
         {
-            earlier = template.Render([.. messages.Take(count)], addGenerationPrompt: true);
+            earlier = template.Render([.. messages.Take(count)], addGenerationPrompt: true, tools);
         }
         catch (ChatTemplateException)
         {

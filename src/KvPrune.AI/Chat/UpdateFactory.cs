@@ -10,29 +10,26 @@ internal sealed class UpdateFactory(string modelId)
     private readonly string _messageId = Guid.NewGuid().ToString("N");
     private readonly DateTimeOffset _createdAt = DateTimeOffset.UtcNow;
 
-    public ChatResponseUpdate Create(GenerationEvent generationEvent) => generationEvent switch
-    {
-        GenerationEvent.Text text => Update(new TextContent(text.Value)),
-        GenerationEvent.Finished finished => Last(finished),
-        _ => throw new ArgumentException($"{generationEvent.GetType().Name} is not part of an answer.", nameof(generationEvent)),
-    };
+    public ChatResponseUpdate Text(string text) => Update([new TextContent(text)]);
 
-    private ChatResponseUpdate Last(GenerationEvent.Finished finished)
+    /// <summary>The last update: the calls that the answer made, and what it took.</summary>
+    public ChatResponseUpdate Last(GenerationEvent.Finished finished, IReadOnlyList<FunctionCallContent> calls)
     {
         GenerationStatistics statistics = finished.Statistics;
-        ChatResponseUpdate update = Update(new UsageContent(new UsageDetails
+        ChatResponseUpdate update = Update([.. calls, new UsageContent(new UsageDetails
         {
             InputTokenCount = statistics.PromptTokens,
             CachedInputTokenCount = statistics.CachedTokens,
             OutputTokenCount = statistics.GeneratedTokens,
             TotalTokenCount = statistics.PromptTokens + statistics.GeneratedTokens,
-        }));
-        update.FinishReason = finished.Reason;
+        })]);
+        // An answer that was cut off says so, whatever it called before.
+        update.FinishReason = calls.Count > 0 && finished.Reason == ChatFinishReason.Stop ? ChatFinishReason.ToolCalls : finished.Reason;
         update.SetStatistics(statistics);
         return update;
     }
 
-    private ChatResponseUpdate Update(AIContent content) => new(ChatRole.Assistant, [content])
+    private ChatResponseUpdate Update(IList<AIContent> contents) => new(ChatRole.Assistant, contents)
     {
         ResponseId = _responseId,
         MessageId = _messageId,

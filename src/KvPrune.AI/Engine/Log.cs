@@ -4,8 +4,9 @@ namespace KvPrune.AI.Engine;
 
 internal static partial class Log
 {
-    [LoggerMessage(1, LogLevel.Information, "Model {Model} loaded from {Folder} in {Milliseconds:F0} ms ({Kernels} kernels)")]
-    public static partial void ModelLoaded(ILogger logger, string model, string folder, double milliseconds, string kernels);
+    [LoggerMessage(1, LogLevel.Information, "Model {Model} loaded from {Folder} in {Milliseconds:F0} ms by the runtime {Runtime} ({Kernels} kernels), which {Limits}")]
+    public static partial void ModelLoaded(
+        ILogger logger, string model, string folder, double milliseconds, DecoderRuntimeKind runtime, string kernels, string limits);
 
     [LoggerMessage(2, LogLevel.Warning, "A request {What}")]
     public static partial void RequestFailed(ILogger logger, string what, Exception error);
@@ -19,6 +20,6 @@ internal static partial class Log
     [LoggerMessage(5, LogLevel.Warning, "genai_config.json of {Folder} asks for what is not supported and is left out: {Settings}")]
     public static partial void SettingsIgnored(ILogger logger, string folder, string settings);
 
-    [LoggerMessage(6, LogLevel.Information, "Model {Model}: the runtime GenAI decodes requests one after the other; the runtime OnnxRuntime decodes them in one batch")]
-    public static partial void DecodesOneByOne(ILogger logger, string model);
+    [LoggerMessage(6, LogLevel.Warning, "The runtime GenAI is chosen for {Folder}: {Reason}")]
+    public static partial void GenAIChosen(ILogger logger, string folder, string reason);
 }

@@ -1,26 +1,35 @@
+using System.Text.Json;
 using KvPrune.AI.Templates.Jinja;
 
 namespace KvPrune.AI.Templates;
 
 /// <summary>The chat template of a model: turns messages into the prompt text the model was trained on.</summary>
 /// <remarks>
-/// Templates are Jinja 2 as chat templates use it (trim_blocks and lstrip_blocks on): if, for, set, comparisons,
-/// whole-number arithmetic, slices, the filters trim and tojson, strip, tests such as <c>is defined</c>, <c>loop</c>
-/// and raise_exception. The variables are messages, add_generation_prompt, the special tokens of tokenizer_config.json
-/// such as bos_token, and tools and documents, which are none. Safe for concurrent use.
+/// Templates are Jinja 2 in the environment that chat templates are written for: trim_blocks and lstrip_blocks on, break
+/// and continue, tojson without HTML escapes, raise_exception, strftime_now. There are if, for, set, macro and
+/// generation, all operators but **, and the tests, filters and methods that chat templates use; call blocks, recursive
+/// loops, inheritance and the formatting of text are missing. What is unknown fails when the template loads. The variables
+/// are messages, tools, add_generation_prompt, the special tokens of tokenizer_config.json such as bos_token, and
+/// documents, which is none. Safe for concurrent use.
 /// </remarks>
 public sealed class ChatTemplate : IChatTemplate
 {
-    private readonly TemplateSource _source;
-    private readonly IReadOnlyList<Statement> _statements;
+    private readonly ParsedTemplate _template;
     private readonly IReadOnlyDictionary<string, string> _specialTokens;
+    private readonly TimeProvider _clock;
 
-    private ChatTemplate(TemplateSource source, IReadOnlyDictionary<string, string> specialTokens)
+    private ChatTemplate(TemplateSource source, IReadOnlyDictionary<string, string> specialTokens, TimeProvider clock)
     {
-        _source = source;
-        _statements = StatementParser.Parse(source);
+        _template = StatementParser.Parse(source);
         _specialTokens = specialTokens;
+        _clock = clock;
+        Tools = ToolConventions.Of(_template);
     }
+
+    /// <inheritdoc cref="IChatTemplate.Tools"/>
+    internal ToolConventions Tools { get; }
+
+    ToolConventions IChatTemplate.Tools => Tools;
 
     /// <summary>
     /// Reads chat_template.jinja of the folder, else the entry "chat_template" of its tokenizer_config.json: a
@@ -33,48 +42,38 @@ public sealed class ChatTemplate : IChatTemplate
     {
         ArgumentException.ThrowIfNullOrEmpty(modelFolder);
         (TemplateSource source, IReadOnlyDictionary<string, string> specialTokens) = TemplateFolder.Read(modelFolder);
-        return new ChatTemplate(source, specialTokens);
+        return new ChatTemplate(source, specialTokens, TimeProvider.System);
     }
 
     /// <summary>A template that is at hand as text.</summary>
-    internal static ChatTemplate Parse(string template, string file, IReadOnlyDictionary<string, string> specialTokens) =>
-        new(new TemplateSource(file, template), specialTokens);
+    internal static ChatTemplate Parse(
+        string template, string file, IReadOnlyDictionary<string, string> specialTokens, TimeProvider? clock = null) =>
+        new(new TemplateSource(file, template), specialTokens, clock ?? TimeProvider.System);
 
     /// <summary>Renders the prompt.</summary>
     /// <param name="messages">The conversation, oldest first.</param>
     /// <param name="addGenerationPrompt">
     /// Whether the template should end with what starts the assistant's answer.
     /// </param>
+    /// <param name="tools">
+    /// The functions that the model may call, each as {"type": "function", "function": {"name", "description",
+    /// "parameters"}}. Text in them is reported as untrusted.
+    /// </param>
+    /// <exception cref="ArgumentException">
+    /// A message is null, or its role or content is; or a tool or a call holds text that is not valid Unicode.
+    /// </exception>
     /// <exception cref="ChatTemplateException">The template failed on these messages; names file and line.</exception>
     /// <exception cref="ChatTemplateRaisedException">The template refused these messages.</exception>
-    public RenderedPrompt Render(IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt)
+    public RenderedPrompt Render(
+        IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt, IReadOnlyList<JsonElement>? tools = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        long contentLength = 0;
-        var list = new List<object?>(messages.Count);
-        foreach (TemplateMessage message in messages)
-        {
-            if (message?.Role is null || message.Content is null)
-                throw new ArgumentException($"Message {list.Count} is null, or its role or content is.", nameof(messages));
-            contentLength += message.Content.Length;
-            list.Add(new Dictionary<string, object?>
-            {
-                ["role"] = TaintedText.Trusted(message.Role),
-                ["content"] = TaintedText.Untrusted(message.Content),
-            });
-        }
-
-        var variables = new Dictionary<string, object?>
-        {
-            ["messages"] = list,
-            ["add_generation_prompt"] = addGenerationPrompt,
-            ["tools"] = null,
-            ["documents"] = null,
-        };
+        Dictionary<string, object?> variables = TemplateVariables.Create(Tools, messages, tools, out RenderBudget budget);
+        variables["add_generation_prompt"] = addGenerationPrompt;
         foreach ((string name, string token) in _specialTokens)
             variables[name] = TaintedText.Trusted(token);
 
-        TaintedText text = StatementEvaluator.Run(_source, _statements, variables, new RenderBudget(contentLength));
+        TaintedText text = StatementEvaluator.Run(_template, variables, budget, _clock);
         return new RenderedPrompt(text.Value, [.. text.UntrustedSpans.Select(span => span.Start..span.End)]);
     }
 }

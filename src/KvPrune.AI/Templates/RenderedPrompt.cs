@@ -3,7 +3,7 @@ namespace KvPrune.AI.Templates;
 /// <summary>A prompt that a chat template wrote.</summary>
 /// <param name="Text">The whole prompt.</param>
 /// <param name="UntrustedSpans">
-/// The parts of <paramref name="Text"/> (in UTF-16 code units) that came from message contents, whatever the template
+/// The parts of <paramref name="Text"/> (in UTF-16 code units) that came from messages and tools, whatever the template
 /// did to them. A special token that touches one of them is ordinary text.
 /// </param>
 public sealed record RenderedPrompt(string Text, IReadOnlyList<Range> UntrustedSpans);

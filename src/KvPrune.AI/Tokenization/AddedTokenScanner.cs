@@ -7,14 +7,23 @@ namespace KvPrune.AI.Tokenization;
 /// </summary>
 internal sealed class AddedTokenScanner
 {
-    private readonly AddedToken[] _longestFirst;
+    private readonly Dictionary<string, AddedToken>.AlternateLookup<ReadOnlySpan<char>> _tokens;
+    private readonly int[] _longestFirst;
     private readonly SearchValues<string> _contents;
 
-    public AddedTokenScanner(IEnumerable<AddedToken> tokens)
+    /// <param name="tokens">Each with the text to look for. Of two with one text the first is found.</param>
+    public AddedTokenScanner(IEnumerable<(string Text, AddedToken Token)> tokens)
     {
-        _longestFirst = [.. tokens.OrderByDescending(token => token.Content.Length)];
-        _contents = SearchValues.Create([.. _longestFirst.Select(token => token.Content)], StringComparison.Ordinal);
+        var tokenOf = new Dictionary<string, AddedToken>();
+        foreach ((string text, AddedToken token) in tokens)
+            tokenOf.TryAdd(text, token);
+        _tokens = tokenOf.GetAlternateLookup<ReadOnlySpan<char>>();
+        _longestFirst = [.. tokenOf.Keys.Select(text => text.Length).Distinct().OrderDescending()];
+        _contents = SearchValues.Create([.. tokenOf.Keys], StringComparison.Ordinal);
     }
+
+    /// <summary>Whether there is nothing to look for.</summary>
+    public bool IsEmpty => _longestFirst.Length == 0;
 
     /// <summary>An occurrence, with the white space that its flags make part of it.</summary>
     public readonly record struct Occurrence(AddedToken Token, int Start, int End);
@@ -22,9 +31,11 @@ internal sealed class AddedTokenScanner
     /// <summary>Occurrences that lie wholly outside the untrusted spans, in order and without overlap.</summary>
     /// <param name="text">The whole text.</param>
     /// <param name="untrusted">Start and end of spans, sorted, none touching another.</param>
-    public List<Occurrence> Find(string text, IReadOnlyList<(int Start, int End)> untrusted)
+    public List<Occurrence> Find(string text, IEnumerable<(int Start, int End)> untrusted)
     {
         var found = new List<Occurrence>();
+        if (IsEmpty)
+            return found;
         int from = 0;
         foreach ((int start, int end) in untrusted)
         {
@@ -45,9 +56,12 @@ internal sealed class AddedTokenScanner
             if (offset < 0)
                 return;
 
-            AddedToken token = LongestAt(rest[offset..]);
             int start = from + offset;
-            int end = start + token.Content.Length;
+            (AddedToken token, int length) = LongestAt(rest[offset..]);
+            int end = start + length;
+            from = end;
+            if (token.StandsAlone && (WordCharacter.Ends(text.AsSpan(0, start)) || WordCharacter.Begins(text.AsSpan(end))))
+                continue;
             found.Add(WithWhiteSpace(text, token, start, end, EndOfLast(found)));
             from = EndOfLast(found);
         }
@@ -55,12 +69,12 @@ internal sealed class AddedTokenScanner
 
     private static int EndOfLast(List<Occurrence> found) => found.Count > 0 ? found[^1].End : 0;
 
-    private AddedToken LongestAt(ReadOnlySpan<char> text)
+    private (AddedToken Token, int Length) LongestAt(ReadOnlySpan<char> text)
     {
-        foreach (AddedToken token in _longestFirst)
+        foreach (int length in _longestFirst)
         {
-            if (text.StartsWith(token.Content, StringComparison.Ordinal))
-                return token;
+            if (length <= text.Length && _tokens.TryGetValue(text[..length], out AddedToken? token))
+                return (token, length);
         }
 
         throw new InvalidOperationException("No added token starts where one was found.");

@@ -3,12 +3,13 @@ using System.Collections.ObjectModel;
 using System.Runtime.InteropServices;
 using System.Text;
 using KvPrune.AI.Templates;
-using Microsoft.ML.Tokenizers;
 
 namespace KvPrune.AI.Tokenization;
 
 /// <summary>
-/// A byte-level BPE tokenizer (GPT-2 and Llama 3 families) read from a tokenizer.json. Safe for concurrent use.
+/// A byte-pair encoding tokenizer read from a tokenizer.json: byte-level (GPT-2, Llama 3, Qwen, Phi-4, SmolLM) or over
+/// characters with bytes for those that have no token (SentencePiece's: Llama 2, Phi-3, Mistral, Gemma). Safe for
+/// concurrent use.
 /// </summary>
 /// <remarks>
 /// The post-processor of the file is not applied: it puts tokens around raw text, while a chat template writes them
@@ -17,22 +18,17 @@ namespace KvPrune.AI.Tokenization;
 /// </remarks>
 public sealed class HfTokenizer : IPromptTokenizer
 {
-    private const int LongPiece = 2000;
-
-    private readonly TokenizerFile _file;
-    private readonly BpeTokenizer _bpe;
-    private readonly LongPieceEncoder _longPieces;
+    private readonly PromptCutter _cutter;
+    private readonly PreTokenizer _preTokenizer;
+    private readonly PieceEncoder _pieces;
     private readonly TokenBytes _tokens;
-    private readonly AddedTokenScanner _scanner;
 
     private HfTokenizer(TokenizerFile file)
     {
-        _file = file;
-        // Without a pre-tokenizer: PieceSplitter cuts the text, because the library's matches UTF-16 code units only.
-        _bpe = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
-        _longPieces = new LongPieceEncoder(file);
-        _tokens = new TokenBytes(file.Vocabulary, file.AddedTokens);
-        _scanner = new AddedTokenScanner(file.AddedTokens);
+        _cutter = new PromptCutter(file);
+        _preTokenizer = file.PreTokenizer;
+        _pieces = new PieceEncoder(file.Model);
+        _tokens = new TokenBytes(file);
         VocabularySize = _tokens.HighestId + 1;
         SpecialTokens = new ReadOnlyDictionary<string, int>(
             file.AddedTokens.Where(token => token.IsSpecial).ToDictionary(token => token.Content, token => token.Id));
@@ -72,7 +68,7 @@ public sealed class HfTokenizer : IPromptTokenizer
     {
         ArgumentNullException.ThrowIfNull(text);
         var ids = new List<int>(text.Length / 2);
-        EncodePlain(text, ids);
+        EncodePart(_cutter.Plain(text), ids);
         return [.. ids];
     }
 
@@ -91,19 +87,17 @@ public sealed class HfTokenizer : IPromptTokenizer
     /// <summary>As <see cref="Encode(RenderedPrompt)"/>, with what <see cref="CountPrefix"/> has to know.</summary>
     internal EncodedPrompt EncodeWithMarks(RenderedPrompt prompt)
     {
-        string text = prompt.Text;
         var marks = new List<EncodedPrompt.Mark>();
-        var ids = new List<int>(text.Length / 2);
-        int position = 0;
-        foreach (AddedTokenScanner.Occurrence occurrence in _scanner.Find(text, Spans.Normalise(prompt)))
+        var ids = new List<int>(prompt.Text.Length / 2);
+        foreach (PromptCutter.Part part in _cutter.Cut(prompt))
         {
-            EncodePlain(text.AsSpan(position, occurrence.Start - position), ids);
+            EncodePart(part, ids);
+            if (part.Token is not { } occurrence)
+                continue;
             ids.Add(occurrence.Token.Id);
-            position = occurrence.End;
             marks.Add(new(occurrence, ids.Count));
         }
 
-        EncodePlain(text.AsSpan(position), ids);
         return new EncodedPrompt([.. ids], marks);
     }
 
@@ -115,31 +109,36 @@ public sealed class HfTokenizer : IPromptTokenizer
     /// <param name="prefix">A prompt whose text the whole one's begins with.</param>
     internal int? CountPrefix(EncodedPrompt whole, RenderedPrompt prefix)
     {
-        List<AddedTokenScanner.Occurrence> found = _scanner.Find(prefix.Text, Spans.Normalise(prefix));
-        if (found.Count > whole.Marks.Count)
+        List<PromptCutter.Part> parts = _cutter.Cut(prefix);
+        int marks = parts.Count - 1;
+        if (marks > whole.Marks.Count)
             return null;
-        for (int i = 0; i < found.Count; i++)
+        for (int i = 0; i < marks; i++)
         {
             // Equal ends follow, unless the last one takes white space that the prefix no longer has: then nothing is left.
-            AddedTokenScanner.Occurrence other = whole.Marks[i].Occurrence;
-            if (found[i].Token != other.Token || found[i].Start != other.Start)
+            AddedTokenScanner.Occurrence occurrence = parts[i].Token!.Value, other = whole.Marks[i].Occurrence;
+            if (occurrence.Token != other.Token || occurrence.Start != other.Start)
                 return null;
         }
 
-        int count = found.Count == 0 ? 0 : whole.Marks[found.Count - 1].TokensUpToHere;
+        int count = marks == 0 ? 0 : whole.Marks[marks - 1].TokensUpToHere;
         var rest = new List<int>();
-        EncodePlain(prefix.Text.AsSpan(found.Count == 0 ? 0 : found[^1].End), rest);
+        EncodePart(parts[^1], rest);
         return whole.Tokens.AsSpan(count).StartsWith(CollectionsMarshal.AsSpan(rest)) ? count + rest.Count : null;
     }
 
-    /// <summary>Text of the tokens; bytes that are not valid UTF-8 become U+FFFD.</summary>
+    /// <summary>
+    /// Text of the tokens, without the space that SentencePiece puts before a text; bytes that are not valid UTF-8 become
+    /// U+FFFD.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">An id that the vocabulary does not have.</exception>
     public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = true)
     {
         ArgumentNullException.ThrowIfNull(ids);
         var bytes = new ArrayBufferWriter<byte>();
+        int leadingSpaces = _tokens.LeadingSpaces;
         foreach (int id in ids)
-            bytes.Write(_tokens.Get(id, skipSpecialTokens));
+            bytes.Write(TokenBytes.WithoutSpaces(_tokens.Get(id, skipSpecialTokens), ref leadingSpaces));
 
         return Encoding.UTF8.GetString(bytes.WrittenSpan);
     }
@@ -147,50 +146,12 @@ public sealed class HfTokenizer : IPromptTokenizer
     /// <summary>A decoder for tokens that arrive one by one.</summary>
     public StreamingDetokenizer CreateDetokenizer() => new(_tokens);
 
-    private void EncodePlain(ReadOnlySpan<char> text, List<int> ids)
+    private void EncodePart(PromptCutter.Part part, List<int> ids)
     {
-        if (text.IsEmpty)
+        if (part.Text.Length == 0)
             return;
-
-        string wellFormed = WellFormed(text);
-        var pieces = new List<(int Start, int Length)>(text.Length / 4);
-        PieceSplitter.Split(wellFormed, _file.SplitPattern, pieces);
-        foreach ((int start, int length) in pieces)
-        {
-            ReadOnlySpan<char> piece = wellFormed.AsSpan(start, length);
-            if (_file.WholePiecesFirst && TryFindWholePiece(piece, out int id))
-                ids.Add(id);
-            else if (length > LongPiece)
-                _longPieces.Encode(piece, ids);
-            else
-                ids.AddRange(_bpe.EncodeToIds(piece, considerPreTokenization: false, considerNormalization: false));
-        }
-    }
-
-    private bool TryFindWholePiece(ReadOnlySpan<char> piece, out int id)
-    {
-        byte[] bytes = new byte[Encoding.UTF8.GetByteCount(piece)];
-        Encoding.UTF8.GetBytes(piece, bytes);
-        return _file.Vocabulary.TryGetValue(string.Create(bytes.Length, bytes, (chars, source) =>
-        {
-            for (int i = 0; i < chars.Length; i++)
-                chars[i] = ByteAlphabet.ToChar(source[i]);
-        }), out id);
-    }
-
-    private static string WellFormed(ReadOnlySpan<char> text)
-    {
-        var chars = text.ToArray();
-        for (int i = 0; i < chars.Length; i++)
-        {
-            if (!char.IsSurrogate(chars[i]))
-                continue;
-            if (char.IsHighSurrogate(chars[i]) && i + 1 < chars.Length && char.IsLowSurrogate(chars[i + 1]))
-                i++;
-            else
-                chars[i] = '\uFFFD';
-        }
-
-        return new string(chars);
+        string text = _preTokenizer.Mark(part.Text, part.StartsPrompt);
+        foreach ((int start, int length) in _preTokenizer.Split(text))
+            _pieces.Encode(text.AsSpan(start, length), ids);
     }
 }

@@ -2,33 +2,29 @@ using System.Text.RegularExpressions;
 
 namespace KvPrune.AI.Tokenization;
 
-/// <summary>
-/// The regular expressions that cut text into the pieces BPE merges within. Only these are accepted: each covers every
-/// character, and .NET reads it as the regex engine of Hugging Face tokenizers does, which is not so for patterns in
-/// general (anchors, possessive quantifiers, POSIX classes).
-/// </summary>
+/// <summary>The regular expressions that text is cut at.</summary>
 internal static partial class SplitPattern
 {
-    private const string Gpt2Pattern =
-        @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-
-    private const string Llama3Pattern =
-        @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    // Compiled for a pattern that a file brings: every prompt goes through it.
+    private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Compiled;
 
     /// <summary>The one of the pre-tokenizer "ByteLevel" itself.</summary>
-    [GeneratedRegex(Gpt2Pattern, RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", RegexOptions.CultureInvariant)]
     public static partial Regex Gpt2 { get; }
 
-    [GeneratedRegex(Llama3Pattern, RegexOptions.CultureInvariant)]
-    private static partial Regex Llama3 { get; }
+    /// <summary>A number of one digit, for the pre-tokenizer "Digits".</summary>
+    [GeneratedRegex(@"\p{N}", RegexOptions.CultureInvariant)]
+    public static partial Regex Digit { get; }
 
-    /// <summary>
-    /// The compiled form of a pattern of the pre-tokenizer "Split"; null when it is none of the known ones.
-    /// </summary>
-    public static Regex? Find(string pattern) => pattern switch
-    {
-        Gpt2Pattern => Gpt2,
-        Llama3Pattern => Llama3,
-        _ => null,
-    };
+    /// <summary>A number, for the pre-tokenizer "Digits".</summary>
+    [GeneratedRegex(@"\p{N}+", RegexOptions.CultureInvariant)]
+    public static partial Regex Digits { get; }
+
+    /// <summary>A text as it stands.</summary>
+    /// <param name="text">Of characters in the basic plane, none of which is <see cref="PieceSplitter.IsStandIn"/>.</param>
+    public static Regex Literal(string text) => new(Regex.Escape(text), RegexOptions.CultureInvariant);
+
+    /// <summary>A pattern as Hugging Face's tokenizers read it.</summary>
+    /// <exception cref="FormatException">A construct that is not supported; says which.</exception>
+    public static Regex Translate(string pattern) => new(new SplitPatternTranslator(pattern).Translate(), Options);
 }

@@ -9,6 +9,7 @@ public sealed class TokenizerFormatException : Exception
     {
         File = file;
         Entry = entry;
+        Problem = problem;
     }
 
     /// <summary>The file.</summary>
@@ -16,4 +17,7 @@ public sealed class TokenizerFormatException : Exception
 
     /// <summary>Where in the file, for example <c>model.merges[17]</c>; empty when the whole file is meant.</summary>
     public string Entry { get; }
+
+    /// <summary>The message without file and entry.</summary>
+    public string Problem { get; }
 }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tests.Tokenization;
@@ -29,7 +30,7 @@ public class PromptBuilderTests
     public void Segments_end_where_earlier_prompts_end(string template, int segments)
     {
         ChatTemplate chat = ChatTemplate.Parse(template, "test", new Dictionary<string, string>());
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(Conversation, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(Conversation, null, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(Conversation, true)), prompt.Tokens);
         Assert.Equal(segments, prompt.SegmentEnds.Length);
         Assert.Equal(prompt.Tokens.Length, prompt.SegmentEnds[^1]);
@@ -42,7 +43,26 @@ public class PromptBuilderTests
     }
 
     [Fact]
+    public void Tools_calls_and_results_are_part_of_earlier_prompts()
+    {
+        ChatTemplate chat = ChatTemplate.Parse(ScriptedModel.Family("qwen2.5"), "test", new Dictionary<string, string>());
+        JsonElement[] tools = [JsonDocument.Parse("""{"type": "function", "function": {"name": "f", "parameters": {}}}""").RootElement];
+        TemplateMessage[] conversation =
+        [
+            new("user", "A question?"),
+            new("assistant", "") { ToolCalls = [new("abcdefghi", "f", JsonDocument.Parse("{}").RootElement)] },
+            new("tool", "1") { ToolCallId = "abcdefghi" }, new("tool", "2") { ToolCallId = "abcdefghi" },
+            new("assistant", "An answer."), new("user", "Another?"),
+        ];
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(conversation, tools, CancellationToken.None);
+        Assert.Equal(Tokenizer.Encode(chat.Render(conversation, true, tools)), prompt.Tokens);
+        Assert.Equal(
+            [Tokenizer.Encode(chat.Render(conversation[..1], true, tools)).Length, Tokenizer.Encode(chat.Render(conversation[..4], true, tools)).Length, prompt.Tokens.Length],
+            prompt.SegmentEnds);
+    }
+
+    [Fact]
     public void Building_can_be_cancelled() => Assert.Throws<OperationCanceledException>(() =>
         new PromptBuilder(ChatTemplate.Parse("x", "test", new Dictionary<string, string>()), Tokenizer)
-            .Build(Conversation, new CancellationToken(canceled: true)));
+            .Build(Conversation, null, new CancellationToken(canceled: true)));
 }

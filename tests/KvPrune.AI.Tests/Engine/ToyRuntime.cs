@@ -15,13 +15,16 @@ internal sealed class ToyRuntime : IDecoderRuntime
     public const int TokenBytes = 10;
     public const int StagedTokenBytes = 40;
 
-    private const int Vocabulary = 64;
-
     private readonly ConcurrentDictionary<ToySequence, byte> _alive = new();
 
     public KvModelShape Shape { get; } = new(1, 1, 1, 8, 1_000_000);
 
     public int VocabularySize => LoopError is null ? Vocabulary : throw LoopError;
+
+    public int Vocabulary { get; init; } = 64;
+
+    /// <summary>Draws the next token in place of the hash.</summary>
+    public Func<ToySequence, int>? Script { get; init; }
 
     /// <summary>Thrown where the scheduler expects nothing to fail.</summary>
     public Exception? LoopError { get; set; }
@@ -121,8 +124,8 @@ internal sealed class ToyRuntime : IDecoderRuntime
 
     private void FillLogits(ToySequence sequence, Span<float> logits)
     {
-        int next = Next(sequence.Tokens, sequence.Ends, sequence.Policy);
-        for (int i = 0; i < Vocabulary; i++) logits[i] = i == next ? 10 : i / 64f;
+        int next = Script?.Invoke(sequence) ?? Next(sequence.Tokens, sequence.Ends, sequence.Policy);
+        for (int i = 0; i < Vocabulary; i++) logits[i] = i == next ? 10 : i % 64 / 64f;
         if (sequence.Tokens[^1] == PoisonToken) logits[5] = float.NaN;
     }
 

@@ -38,7 +38,7 @@ public sealed class GoldenTests
     private static string Render(JsonElement golden)
     {
         // A template of the golden file has to load: only rendering may fail.
-        ChatTemplate template = ChatTemplate.Parse(golden.GetProperty("template").GetString()!, "golden", Tokens);
+        ChatTemplate template = ChatTemplate.Parse(golden.GetProperty("template").GetString()!, "golden", Tokens, new FixedClock());
         JsonElement conversation = Goldens.GetProperty("conversations").GetProperty(golden.GetProperty("conversation").GetString()!);
         List<TemplateMessage> messages =
             [.. conversation.EnumerateArray().Select(turn => new TemplateMessage(

@@ -75,7 +75,7 @@ public sealed class LoadingTests : IDisposable
     [InlineData("""{"chat_template": "\ud800"}""", "Unicode")]
     [InlineData("""{"chat_template": """, "JSON")]
     [InlineData("[]", "JSON object")]
-    [InlineData("""{"chat_template": "a\n{{ x | upper }}"}""", "line 2")]
+    [InlineData("""{"chat_template": "a\n{{ x | format }}"}""", "line 2")]
     public void A_configuration_that_gives_no_template_is_refused(string json, string culprit)
     {
         string path = Path.Combine(_folder, "tokenizer_config.json");

@@ -16,10 +16,27 @@ public sealed class BuildCommandTests : IDisposable
             0,
             Run(_folder["m"], "--random", "tiny", "--heads", "6/2/96", "--layers", "3", "--hidden", "64", "--seed", "4", "--precision", "int4"));
 
-        RandomLlama.Build(
-            _folder["same"], LlamaShape.Tiny.WithHeads(6, 2, 96) with { Layers = 3, Hidden = 64 }, seed: 4, WeightPrecision.Int4);
+        RandomModel.Build(
+            _folder["same"], ModelShapes.Tiny.WithHeads(6, 2, 96) with { Layers = 3, Hidden = 64 }, seed: 4,
+            new BuildOptions { Precision = WeightPrecision.Int4 });
         Assert.Equal(File.ReadAllBytes(Path.Combine(_folder["same"], "model.onnx.data")), File.ReadAllBytes(Path.Combine(_folder["m"], "model.onnx.data")));
         Assert.Contains("Wrote", _output.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tiny-phi3", "int4-fp16", "128", "outer-rotary", WeightPrecision.Int4Fp16, AttentionLayout.OuterRotary)]
+    [InlineData("tiny-gemma2", "fp16", "32", "separate", WeightPrecision.Fp16, AttentionLayout.Separate)]
+    public void Passes_the_form_of_the_graph_on(
+        string shape, string precision, string block, string attention, WeightPrecision expected, AttentionLayout layout)
+    {
+        Assert.Equal(0, Run(_folder["m"], "--random", shape, "--precision", precision, "--block", block, "--attention", attention));
+
+        RandomModel.Build(_folder["same"], ModelShapes.Named[shape], seed: 1, new BuildOptions
+        {
+            Precision = expected, BlockSize = int.Parse(block), Attention = layout,
+        });
+        foreach (var file in (string[])["model.onnx", "model.onnx.data", "genai_config.json"])
+            Assert.Equal(File.ReadAllBytes(Path.Combine(_folder["same"], file)), File.ReadAllBytes(Path.Combine(_folder["m"], file)));
     }
 
     [Fact]
@@ -27,7 +44,7 @@ public sealed class BuildCommandTests : IDisposable
     {
         Assert.Equal(0, Run("--help"));
 
-        foreach (var option in (string[])["--model", "--random", "--precision", "--seed", "--heads", "--overwrite", "llama-1b"])
+        foreach (var option in (string[])["--model", "--random", "--precision", "--seed", "--heads", "--overwrite", "--block", "--attention", "llama-1b"])
             Assert.Contains(option, _output.ToString(), StringComparison.Ordinal);
     }
 
@@ -40,6 +57,8 @@ public sealed class BuildCommandTests : IDisposable
     [InlineData("int8", "--random", "tiny", "--precision", "int8")]
     [InlineData("QueryHeads 3", "--random", "tiny", "--heads", "3/2/64")]
     [InlineData("no-such-folder", "--model", "no-such-folder")]
+    [InlineData("BlockSize is 64", "--random", "tiny", "--block", "64")]
+    [InlineData("KvHeads (2)", "--random", "tiny", "--attention", "multi-head")]
     public void Says_what_is_wrong_on_the_error_stream(string expected, params string[] arguments)
     {
         Assert.Equal(1, Run([_folder["m"], .. arguments]));

@@ -116,7 +116,7 @@ public sealed class SafetensorsFileTests : IDisposable
         SafetensorsWriter.Write(FilePath, "F32", [(Name, [1], [1])]);
         using var file = SafetensorsFile.Open(FilePath);
 
-        Assert.Equal("other", Assert.Throws<ModelSourceException>(() => file.ReadFloats("other", [])).Entry);
+        Assert.Equal("other", Assert.Throws<ModelSourceException>(() => file.ReadFloats("other", 0, [])).Entry);
     }
 
     // Whatever the bytes are: either the file opens and every tensor reads, or the error is the typed one.
@@ -156,7 +156,7 @@ public sealed class SafetensorsFileTests : IDisposable
     {
         var entry = file.Entries[name];
         var values = new float[entry.Length / SafetensorsEntry.SizeOf(entry.DType)];
-        file.ReadFloats(name, values);
+        file.ReadFloats(name, 0, values);
         return values;
     }
 

@@ -5,26 +5,28 @@ namespace KvPrune.ModelBuilder.Tests.Onnx;
 public sealed class BlockQuantizerTests
 {
     [Theory]
-    [InlineData(1, 32)]
-    [InlineData(3, 64)]
-    [InlineData(5, 33)]
-    [InlineData(4, 31)]
-    [InlineData(7, 100)]
-    public void Every_weight_is_off_by_at_most_one_step_and_the_largest_is_exact(int rows, int columns)
+    [InlineData(1, 32, 32)]
+    [InlineData(3, 64, 32)]
+    [InlineData(5, 33, 32)]
+    [InlineData(4, 31, 32)]
+    [InlineData(7, 100, 32)]
+    [InlineData(2, 256, 128)]
+    [InlineData(3, 200, 128)]
+    public void Every_weight_is_off_by_at_most_one_step_and_the_largest_is_exact(int rows, int columns, int blockSize)
     {
         var random = new Random((rows * 1_000) + columns);
         for (var round = 0; round < 50; round++)
         {
             var matrix = Enumerable.Range(0, rows * columns).Select(_ => (random.NextSingle() - 0.5f) * MathF.Pow(10, random.Next(-6, 6))).ToArray();
 
-            var (packed, scales) = BlockQuantizer.Quantize(matrix, rows, columns);
+            var (packed, scales) = BlockQuantizer.Quantize(matrix, rows, columns, blockSize);
 
-            var restored = LlamaGraphTests.Unpack(packed, scales, rows, columns);
-            var blocks = BlockQuantizer.BlocksPerRow(columns);
+            var restored = DecoderGraphTests.Unpack(packed, scales, rows, columns, blockSize);
+            var blocks = BlockQuantizer.BlocksPerRow(columns, blockSize);
             for (var block = 0; block < rows * blocks; block++)
             {
-                var start = ((block / blocks) * columns) + ((block % blocks) * 32);
-                var length = Math.Min(32, columns - ((block % blocks) * 32));
+                var start = ((block / blocks) * columns) + ((block % blocks) * blockSize);
+                var length = Math.Min(blockSize, columns - ((block % blocks) * blockSize));
                 var source = matrix.AsSpan(start, length);
                 var result = restored.AsSpan(start, length);
                 var step = Math.Abs(scales[block]);
@@ -45,9 +47,9 @@ public sealed class BlockQuantizerTests
     [Fact]
     public void Zeros_stay_zeros()
     {
-        var (packed, scales) = BlockQuantizer.Quantize(new float[40], 1, 40);
+        var (packed, scales) = BlockQuantizer.Quantize(new float[40], 1, 40, 32);
 
-        Assert.All(LlamaGraphTests.Unpack(packed, scales, 1, 40), value => Assert.Equal(0, value));
+        Assert.All(DecoderGraphTests.Unpack(packed, scales, 1, 40, 32), value => Assert.Equal(0, value));
         // The padding too, or it would add to the products.
         Assert.All(packed, both => Assert.Equal(0x88, both));
     }

@@ -6,25 +6,51 @@ namespace KvPrune.ModelBuilder.Cli;
 /// <summary>The command line of the model builder.</summary>
 internal static class BuildCommand
 {
+    private static readonly Dictionary<string, WeightPrecision> Precisions = new()
+    {
+        ["fp32"] = WeightPrecision.Fp32, ["fp16"] = WeightPrecision.Fp16,
+        ["int4"] = WeightPrecision.Int4, ["int4-fp16"] = WeightPrecision.Int4Fp16,
+    };
+
+    private static readonly Dictionary<string, AttentionLayout> Layouts = new()
+    {
+        ["packed"] = AttentionLayout.Packed, ["separate"] = AttentionLayout.Separate,
+        ["outer-rotary"] = AttentionLayout.OuterRotary, ["multi-head"] = AttentionLayout.MultiHead,
+    };
+
     public static RootCommand Create(IAnsiConsole console, IAnsiConsole errors)
     {
         var output = new Argument<string>("output") { Description = "The model folder to write." };
         var model = new Option<string?>("--model", "-m") 
         {
-            Description = "Source: a Hugging Face folder of a Llama model (config.json, model.safetensors, tokenizer files).",
+            Description = "Source: a Hugging Face folder (config.json, model.safetensors or its shards, tokenizer files) of one of the families "
+                + string.Join(", ", Enum.GetNames<Architecture>()) + ".",
             HelpName = "folder",
         };
         var random = new Option<string?>("--random")
         {
             Description = "Or, for tests and benchmarks: random weights in the sizes of one of the named shapes.",
-            HelpName = string.Join('|', LlamaShape.Named.Keys),
+            HelpName = string.Join('|', ModelShapes.Named.Keys),
         };
         var precision = new Option<string>("--precision", "-p")
         {
-            Description = "How the weights of linear layers are stored: 32-bit, or 4-bit in blocks.",
+            Description = "How weights and activations are stored; int4 keeps fp32 around its 4-bit weights, int4-fp16 keeps fp16.",
             DefaultValueFactory = _ => "fp32",
         };
-        precision.AcceptOnlyFromAmong("fp32", "int4");
+        precision.AcceptOnlyFromAmong([.. Precisions.Keys]);
+        var block = new Option<int>("--block")
+        {
+            Description = "With int4 and int4-fp16: weights that share a scale, 32 or 128.",
+            DefaultValueFactory = _ => 32,
+            HelpName = "number",
+        };
+        var attention = new Option<string>("--attention")
+        {
+            Description = "The nodes of an attention layer: as in CPU and CUDA folders, without QKV fusion, with rotary positions outside, "
+                + "or MultiHeadAttention.",
+            DefaultValueFactory = _ => "packed",
+        };
+        attention.AcceptOnlyFromAmong([.. Layouts.Keys]);
         var seed = new Option<int>("--seed") 
         {
             Description = "With --random: the same seed gives the same weights.",
@@ -47,16 +73,16 @@ internal static class BuildCommand
             Description = "Write into a folder that is not empty: replaces the model in it and leaves other files.",
         };
 
-        var command = new RootCommand("Builds a model folder for ONNX Runtime GenAI from a Hugging Face Llama checkpoint or from random weights.")
+        var command = new RootCommand("Builds a model folder for ONNX Runtime GenAI from a Hugging Face checkpoint or from random weights.")
         {
-            output, model, random, precision, seed, heads, layers, hidden, intermediate, vocabulary, context, overwrite,
+            output, model, random, precision, block, attention, seed, heads, layers, hidden, intermediate, vocabulary, context, overwrite,
         };
         command.Validators.Add(result =>
         {
             if ((result.GetValue(model) is null) == (result.GetValue(random) is null))
                 result.AddError("Name the source: either --model FOLDER or --random SHAPE.");
-            else if (result.GetValue(random) is { } name && !LlamaShape.Named.ContainsKey(name))
-                result.AddError($"--random {name}: the shapes are {string.Join(", ", LlamaShape.Named.Keys)}.");
+            else if (result.GetValue(random) is { } name && !ModelShapes.Named.ContainsKey(name))
+                result.AddError($"--random {name}: the shapes are {string.Join(", ", ModelShapes.Named.Keys)}.");
             else if (result.GetValue(model) is not null)
             {
                 foreach (var option in (Option[])[seed, heads, layers, hidden, intermediate, vocabulary, context])
@@ -69,18 +95,23 @@ internal static class BuildCommand
         command.SetAction((parsed, cancellation) =>
         {
             var folder = parsed.GetValue(output)!;
-            var weights = parsed.GetValue(precision) == "int4" ? WeightPrecision.Int4 : WeightPrecision.Fp32;
-            var replace = parsed.GetValue(overwrite);
+            var options = new BuildOptions
+            {
+                Precision = Precisions[parsed.GetValue(precision)!],
+                BlockSize = parsed.GetValue(block),
+                Attention = Layouts[parsed.GetValue(attention)!],
+                Overwrite = parsed.GetValue(overwrite),
+            };
             // A task of its own: on Ctrl+C it is the task that the command line waits for, so the call has to return at once.
             return Task.Run(() => Run(console, errors, folder, progress =>
             {
                 if (parsed.GetValue(model) is { } checkpoint)
                 {
-                    HuggingFaceLlama.Build(checkpoint, folder, weights, replace, progress, cancellation);
+                    HuggingFaceModel.Build(checkpoint, folder, options, progress, cancellation);
                     return;
                 }
 
-                var shape = LlamaShape.Named[parsed.GetValue(random)!];
+                var shape = ModelShapes.Named[parsed.GetValue(random)!];
                 if (parsed.GetValue(heads) is { } h)
                     shape = shape.WithHeads(h.Query, h.Kv, h.Size);
                 shape = shape with
@@ -91,7 +122,7 @@ internal static class BuildCommand
                     Vocabulary = parsed.GetValue(vocabulary) ?? shape.Vocabulary,
                     ContextLength = parsed.GetValue(context) ?? shape.ContextLength,
                 };
-                RandomLlama.Build(folder, shape, parsed.GetValue(seed), weights, replace, progress, cancellation);
+                RandomModel.Build(folder, shape, parsed.GetValue(seed), options, progress, cancellation);
             }), CancellationToken.None);
         });
         return command;
@@ -114,7 +145,9 @@ internal static class BuildCommand
         }
         catch (OperationCanceledException)
         {
-            Line(errors, "Stopped; nothing was written.");
+            Line(errors, Directory.Exists(OutputFolder.PartialFolder(folder))
+                ? $"Stopped; the same command goes on from {OutputFolder.PartialFolder(folder)}."
+                : "Stopped; nothing was written.");
             return 130;
         }
         catch (Exception e) when (e is ModelSourceException or ArgumentException or IOException or UnauthorizedAccessException)

@@ -39,6 +39,9 @@ internal sealed class JsonFile
     public JsonElement? Find(string property) =>
         _root.TryGetProperty(property, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
+    /// <summary>Whether the property is there, be it null.</summary>
+    public bool Has(string property) => _root.TryGetProperty(property, out _);
+
     public int? FindInt(string property)
     {
         if (Find(property) is not { } value)
@@ -82,6 +85,22 @@ internal sealed class JsonFile
         }
 
         return ids.Length > 0 ? ids : null;
+    }
+
+    /// <summary>An object whose values are texts.</summary>
+    public IReadOnlyDictionary<string, string> Texts(string property)
+    {
+        if (Find(property) is not { ValueKind: JsonValueKind.Object } map)
+            throw Wrong(property, "the property is not an object.");
+        var texts = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var entry in map.EnumerateObject())
+        {
+            texts[entry.Name] = entry.Value.ValueKind == JsonValueKind.String
+                ? entry.Value.GetString()!
+                : throw Wrong($"{property}.{entry.Name}", $"{entry.Value} is not a text.");
+        }
+
+        return texts;
     }
 
     // The parser lets escaped halves of surrogate pairs and bytes that are not UTF-8 through; they would fail at some later use.

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Microsoft.Win32.SafeHandles;
 
@@ -62,9 +64,9 @@ internal sealed class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary>Reads a whole tensor as fp32 (from F32, F16 or BF16).</summary>
-    /// <exception cref="ModelSourceException">The tensor is missing, has another type or another number of elements.</exception>
-    public void ReadFloats(string name, Span<float> values)
+    /// <summary>Reads elements of a tensor as fp32 (from F32, F16 or BF16), from element <paramref name="start"/> on.</summary>
+    /// <exception cref="ModelSourceException">The tensor is missing, has another type or fewer elements.</exception>
+    public void ReadFloats(string name, long start, Span<float> values)
     {
         if (!_entries.TryGetValue(name, out var entry))
             throw new ModelSourceException(Path, name, "the file holds no such tensor.");
@@ -72,15 +74,21 @@ internal sealed class SafetensorsFile : IDisposable
             throw new ModelSourceException(Path, name, $"the type {entry.DType} is not one of F32, F16 and BF16.");
 
         var size = SafetensorsEntry.SizeOf(entry.DType);
-        if (entry.Length / size != values.Length)
-            throw new ModelSourceException(Path, name, $"the tensor has {entry.Length / size} elements, not {values.Length}.");
-        var block = new byte[Math.Min(BlockBytes, Math.Max(entry.Length, 1))];
-        for (long done = 0; done < entry.Length;)
+        if (start < 0 || start > (entry.Length / size) - values.Length)
         {
-            var bytes = block.AsSpan(0, (int)Math.Min(block.Length, entry.Length - done));
-            ReadExactly(_handle, bytes, _dataStart + entry.Begin + done, Path, name);
-            Widen(entry.DType, bytes, values.Slice((int)(done / size), bytes.Length / size));
-            done += bytes.Length;
+            throw new ModelSourceException(
+                Path, name, $"the tensor has {entry.Length / size} elements, not {values.Length} from element {start} on.");
+        }
+
+        var offset = _dataStart + entry.Begin + (start * size);
+        var block = new byte[Math.Min(BlockBytes, Math.Max((long)values.Length * size, 1))];
+        while (!values.IsEmpty)
+        {
+            var bytes = block.AsSpan(0, (int)Math.Min(block.Length, (long)values.Length * size));
+            ReadExactly(_handle, bytes, offset, Path, name);
+            Widen(entry.DType, bytes, values[..(bytes.Length / size)]);
+            offset += bytes.Length;
+            values = values[(bytes.Length / size)..];
         }
     }
 
@@ -88,15 +96,20 @@ internal sealed class SafetensorsFile : IDisposable
 
     private static void Widen(string dtype, ReadOnlySpan<byte> source, Span<float> target)
     {
-        for (var i = 0; i < target.Length; i++)
+        switch (dtype)
         {
-            target[i] = dtype switch
-            {
-                "F32" => BinaryPrimitives.ReadSingleLittleEndian(source[(4 * i)..]),
-                "F16" => (float)BinaryPrimitives.ReadHalfLittleEndian(source[(2 * i)..]),
+            case "F32":
+                MemoryMarshal.Cast<byte, float>(source).CopyTo(target);
+                break;
+            case "F16":
+                TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<byte, Half>(source), target);
+                break;
+            default:
                 // bf16 is the upper half of an fp32 number
-                _ => BitConverter.Int32BitsToSingle(BinaryPrimitives.ReadUInt16LittleEndian(source[(2 * i)..]) << 16),
-            };
+                var upper = MemoryMarshal.Cast<byte, ushort>(source);
+                for (var i = 0; i < target.Length; i++)
+                    target[i] = BitConverter.Int32BitsToSingle(upper[i] << 16);
+                break;
         }
     }
 

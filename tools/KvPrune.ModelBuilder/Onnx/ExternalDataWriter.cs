@@ -1,84 +1,109 @@
-using System.Runtime.InteropServices;
+using System.Globalization;
 using KvPrune.OnnxOps.Onnx;
+using Microsoft.Win32.SafeHandles;
+using DataType = KvPrune.OnnxOps.Onnx.TensorProto.Types.DataType;
 
 namespace KvPrune.ModelBuilder.Onnx;
 
-/// <summary>Appends tensors to the model's external data file, each at an offset that can be memory-mapped.</summary>
+/// <summary>
+/// Appends tensors to the model's external data file, each at an offset that can be memory-mapped, and passes over those that the
+/// journal has.
+/// </summary>
 internal sealed class ExternalDataWriter : IDisposable
 {
     // The page size of every platform that ONNX Runtime maps files on, or a divisor of it.
     private const int Alignment = 4_096;
-    private const int TileColumns = 64;
-    private const int PieceElements = 1 << 20;
 
     private readonly string _fileName;
-    private readonly FileStream _stream;
-    private readonly CancellationToken _cancellation;
+    private readonly SafeFileHandle _handle;
+    private readonly BuildJournal _journal;
+    private readonly long _checkpointBytes;
+    private readonly List<(string Name, long Offset, long Length)> _uncommitted = [];
+    private long _end;
 
-    /// <summary>Creates the file. The token stops a write within a tensor: the largest take seconds.</summary>
-    public ExternalDataWriter(string path, CancellationToken cancellation)
+    /// <summary>Opens the file and cuts off what the journal does not know.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="journal">What the file holds already; gets a new entry for every tensor.</param>
+    /// <param name="checkpointBytes">The journal is brought up to date when this much has been written: a build that is cut off
+    /// loses no more.</param>
+    public ExternalDataWriter(string path, BuildJournal journal, long checkpointBytes)
     {
-        _cancellation = cancellation;
-        _fileName = Path.GetFileName(path);
-        _stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1 << 20);
-    }
-
-    /// <summary>Writes a tensor as it is.</summary>
-    public TensorProto Append<T>(string name, TensorProto.Types.DataType type, ReadOnlySpan<T> values, params ReadOnlySpan<long> shape)
-        where T : unmanaged
-    {
-        var start = Align();
-        // In pieces: the bytes of one tensor can be more than a span holds.
-        for (; !values.IsEmpty; values = values[Math.Min(PieceElements, values.Length)..])
+        (_fileName, _journal, _checkpointBytes) = (Path.GetFileName(path), journal, checkpointBytes);
+        _end = journal.Written.Values.Select(w => w.Offset + w.Length).DefaultIfEmpty().Max();
+        _handle = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None);
+        if (RandomAccess.GetLength(_handle) < _end)
         {
-            _cancellation.ThrowIfCancellationRequested();
-            _stream.Write(MemoryMarshal.AsBytes(values[..Math.Min(PieceElements, values.Length)]));
+            _handle.Dispose();
+            throw new IOException($"{path} is shorter than its journal says; remove the folder to start again.");
         }
 
-        return Describe(name, type, start, shape);
+        RandomAccess.SetLength(_handle, _end);
     }
 
-    /// <summary>Writes the transpose of a row-major [rows, columns] matrix, a few output rows at a time.</summary>
-    public TensorProto AppendTransposed(string name, ReadOnlySpan<float> matrix, int rows, int columns)
+    /// <summary>Appends tensors that are computed together.</summary>
+    /// <param name="layouts">Name, type and shape of each.</param>
+    /// <param name="write">Writes all their bytes, given the offset of each; not called when the journal has them all.</param>
+    public TensorProto[] Append(ReadOnlySpan<(string Name, DataType Type, long[] Shape)> layouts, Action<long[]> write)
     {
-        var start = Align();
-        var tile = new float[Math.Min(TileColumns, columns) * rows];
-        for (var first = 0; first < columns; first += TileColumns)
+        var offsets = new long[layouts.Length];
+        var tensors = new TensorProto[layouts.Length];
+        var done = true;
+        foreach (var (name, _, _) in layouts)
+            done &= _journal.Written.ContainsKey(name);
+        for (var i = 0; i < layouts.Length; i++)
         {
-            _cancellation.ThrowIfCancellationRequested();
-            var width = Math.Min(TileColumns, columns - first);
-            for (var row = 0; row < rows; row++)
+            var (name, type, shape) = layouts[i];
+            var length = shape.Aggregate((long)SizeOf(type), (product, dimension) => product * dimension);
+            if (done)
+                (offsets[i], _) = _journal.Written[name];
+            else
             {
-                var source = matrix.Slice((row * columns) + first, width);
-                for (var i = 0; i < width; i++)
-                    tile[(i * rows) + row] = source[i];
+                offsets[i] = (_end + Alignment - 1) / Alignment * Alignment;
+                _end = offsets[i] + length;
+                _uncommitted.Add((name, offsets[i], length));
             }
 
-            _stream.Write(MemoryMarshal.AsBytes(tile.AsSpan(0, width * rows)));
+            tensors[i] = Describe(name, type, shape, offsets[i], length);
         }
 
-        return Describe(name, TensorProto.Types.DataType.Float, start, [columns, rows]);
+        if (done)
+            return tensors;
+        write(offsets);
+        if (_end - _uncommitted[0].Offset >= _checkpointBytes)
+            Commit();
+        return tensors;
     }
 
-    public void Dispose() => _stream.Dispose();
+    /// <summary>Writes bytes of a tensor that is being appended.</summary>
+    public void Write(long offset, ReadOnlySpan<byte> bytes) => RandomAccess.Write(_handle, bytes, offset);
 
-    private long Align()
+    public void Dispose() => _handle.Dispose();
+
+    // The data first: the journal must not promise what a power cut could take back.
+    private void Commit()
     {
-        var gap = (int)((Alignment - (_stream.Position % Alignment)) % Alignment);
-        _stream.Write(new byte[gap]);
-        return _stream.Position;
+        RandomAccess.FlushToDisk(_handle);
+        _journal.Add(_uncommitted);
+        _uncommitted.Clear();
     }
 
-    private TensorProto Describe(string name, TensorProto.Types.DataType type, long start, ReadOnlySpan<long> shape)
+    private static int SizeOf(DataType type) => type switch
+    {
+        DataType.Float => 4,
+        DataType.Float16 => 2,
+        DataType.Uint8 => 1,
+        _ => throw new ArgumentException($"Tensors of type {type} are not stored outside the graph."),
+    };
+
+    private TensorProto Describe(string name, DataType type, long[] shape, long offset, long length)
     {
         var tensor = new TensorProto { Name = name, DataType = (int)type, DataLocation = TensorProto.Types.DataLocation.External };
-        foreach (var dimension in shape)
-            tensor.Dims.Add(dimension);
+        tensor.Dims.AddRange(shape);
         foreach (var (key, value) in ((string, string)[])
         [
             ("location", _fileName),
-            ("offset", start.ToString(System.Globalization.CultureInfo.InvariantCulture)),
-            ("length", (_stream.Position - start).ToString(System.Globalization.CultureInfo.InvariantCulture)),
+            ("offset", offset.ToString(CultureInfo.InvariantCulture)),
+            ("length", length.ToString(CultureInfo.InvariantCulture)),
         ])
         {
             tensor.ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Google.Protobuf;
 using KvPrune.OnnxOps.Onnx;
 using AttributeType = KvPrune.OnnxOps.Onnx.AttributeProto.Types.AttributeType;
@@ -7,11 +6,11 @@ using DataType = KvPrune.OnnxOps.Onnx.TensorProto.Types.DataType;
 namespace KvPrune.ModelBuilder.Onnx;
 
 /// <summary>Collects the nodes, values and initializers of one ONNX graph.</summary>
-internal sealed class GraphBuilder
+internal sealed class GraphBuilder(string name = "main_graph")
 {
     public const string MicrosoftDomain = "com.microsoft";
 
-    private readonly GraphProto _graph = new() { Name = "main_graph" };
+    private readonly GraphProto _graph = new() { Name = name };
 
     public void Input(string name, DataType type, params ReadOnlySpan<Dimension> shape) => _graph.Input.Add(Describe(name, type, shape));
 
@@ -23,21 +22,7 @@ internal sealed class GraphBuilder
 
     public void Initializer(TensorProto tensor) => _graph.Initializer.Add(tensor);
 
-    /// <summary>Adds a small int64 constant inside the graph file; a scalar when the shape is empty. Returns its name.</summary>
-    public void Constant(string name, ReadOnlySpan<long> values, params ReadOnlySpan<long> shape)
-    {
-        var tensor = new TensorProto
-        {
-            Name = name,
-            DataType = (int)DataType.Int64,
-            RawData = ByteString.CopyFrom(MemoryMarshal.AsBytes(values)),
-        };
-        foreach (var dimension in shape)
-            tensor.Dims.Add(dimension);
-        _graph.Initializer.Add(tensor);
-    }
-
-    /// <summary>Adds a node; an attribute value is an int or a float.</summary>
+    /// <summary>Adds a node; an attribute value is an int, a float, ints, a text, a tensor or a graph.</summary>
     public void Node(
         string opType,
         string name,
@@ -58,11 +43,23 @@ internal sealed class GraphBuilder
                 int number => new AttributeProto { Name = attribute, Type = AttributeType.Int, I = number },
                 float number => new AttributeProto { Name = attribute, Type = AttributeType.Float, F = number },
                 int[] numbers => new AttributeProto { Name = attribute, Type = AttributeType.Ints, Ints = { numbers.Select(n => (long)n) } },
+                string text => new AttributeProto { Name = attribute, Type = AttributeType.String, S = ByteString.CopyFromUtf8(text) },
+                TensorProto tensor => new AttributeProto { Name = attribute, Type = AttributeType.Tensor, T = tensor },
+                GraphBuilder graph => new AttributeProto { Name = attribute, Type = AttributeType.Graph, G = graph._graph },
                 _ => throw new ArgumentException($"Attribute {attribute} of {name} has the unsupported type {value.GetType()}."),
             });
         }
 
         _graph.Node.Add(node);
+    }
+
+    /// <summary>A tensor that is kept inside the graph file; a scalar when the shape is empty.</summary>
+    public static TensorProto Tensor(string name, DataType type, ReadOnlySpan<byte> values, params ReadOnlySpan<long> shape)
+    {
+        var tensor = new TensorProto { Name = name, DataType = (int)type, RawData = ByteString.CopyFrom(values) };
+        foreach (var dimension in shape)
+            tensor.Dims.Add(dimension);
+        return tensor;
     }
 
     /// <summary>Writes the model; IR version and opset are the ones that GenAI's builder uses.</summary>

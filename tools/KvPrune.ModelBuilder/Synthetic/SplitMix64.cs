@@ -6,13 +6,18 @@ namespace KvPrune.ModelBuilder.Synthetic;
 /// </summary>
 internal struct SplitMix64(ulong seed)
 {
+    private const ulong Step = 0x9E3779B97F4A7C15;
+
     private ulong _state = seed;
+
+    /// <summary>Passes over numbers without drawing them.</summary>
+    public void Skip(ulong count) => _state = unchecked(_state + (count * Step));
 
     public ulong Next()
     {
         unchecked
         {
-            _state += 0x9E3779B97F4A7C15;
+            _state += Step;
             var z = _state;
             z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
             z = (z ^ (z >> 27)) * 0x94D049BB133111EB;

@@ -32,6 +32,9 @@ internal sealed class GenAIDecoder : IDecoderRuntime
 
     public int MaxDecodeBatch => 1;
 
+    /// <summary>What the folder's tokenizer is made from. The decoder's.</summary>
+    public ModelHandle Model => _model;
+
     /// <summary>Rewrites and loads a model.</summary>
     /// <param name="folder">The model.</param>
     /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>

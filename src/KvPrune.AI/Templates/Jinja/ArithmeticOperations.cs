@@ -1,21 +1,29 @@
 namespace KvPrune.AI.Templates.Jinja;
 
-/// <summary>The operators + - * // % and ~.</summary>
+/// <summary>The operators + - * / // % and ~.</summary>
 internal static class ArithmeticOperations
 {
     public static object? Apply(string @operator, object? left, object? right, RenderBudget budget)
     {
         if (@operator == "~")
-            return Concatenate(Values.ToText(left), Values.ToText(right), budget);
-        if (Values.AsNumber(left) is long a && Values.AsNumber(right) is long b)
+            return Concatenate(PythonText.ToText(left, budget), PythonText.ToText(right, budget), budget);
+        if (@operator != "/" && Values.AsNumber(left) is long a && Values.AsNumber(right) is long b)
             return Calculate(@operator, a, b);
+        if (Values.AsReal(left) is double x && Values.AsReal(right) is double y)
+            return PythonFloat.Calculate(@operator, x, y);
         switch (@operator, left, right)
         {
             case ("+", TaintedText leftText, TaintedText rightText):
                 return Concatenate(leftText, rightText, budget);
-            case ("+", IReadOnlyList<object?> leftList, IReadOnlyList<object?> rightList):
-                budget.Spend((long)leftList.Count + rightList.Count);
-                return leftList.Concat(rightList).ToList();
+            case ("+", IReadOnlyList<object?> first, IReadOnlyList<object?> second)
+                when first is TupleValue == second is TupleValue:
+                budget.Spend((long)first.Count + second.Count);
+                List<object?> both = [.. first, .. second];
+                return first is TupleValue ? new TupleValue(both) : both;
+            case ("*", TaintedText or IReadOnlyList<object?>, _) when Values.AsNumber(right) is long times:
+                return Repeat(left, times, budget);
+            case ("*", _, TaintedText or IReadOnlyList<object?>) when Values.AsNumber(left) is long times:
+                return Repeat(right, times, budget);
             default:
                 throw new TemplateFaultException(
                     $"'{@operator}' does not work on {Values.Describe(left)} and {Values.Describe(right)}.");
@@ -25,7 +33,28 @@ internal static class ArithmeticOperations
     private static TaintedText Concatenate(TaintedText left, TaintedText right, RenderBudget budget) =>
         new TaintedTextBuilder(budget).Append(left).Append(right).Build();
 
-    private static long Calculate(string @operator, long left, long right)
+    private static object Repeat(object? value, long times, RenderBudget budget)
+    {
+        if (value is TaintedText text)
+        {
+            var builder = new TaintedTextBuilder(budget);
+            for (long i = 0; i < times && text.Length > 0; i++)
+                builder.Append(text);
+            return builder.Build();
+        }
+
+        var list = (IReadOnlyList<object?>)value!;
+        var items = new List<object?>();
+        for (long i = 0; i < times && list.Count > 0; i++)
+        {
+            budget.Spend(list.Count);
+            items.AddRange(list);
+        }
+
+        return list is TupleValue ? new TupleValue(items) : items;
+    }
+
+    public static long Calculate(string @operator, long left, long right)
     {
         try
         {

@@ -1,13 +1,24 @@
+using System.Runtime.CompilerServices;
+
 namespace KvPrune.AI.Templates.Jinja;
 
-/// <summary>Gives expressions their values. The depth of its recursion is bounded by the parser's limits.</summary>
-internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget budget)
+/// <summary>Gives expressions their values.</summary>
+/// <param name="source">The template.</param>
+/// <param name="budget">The budget.</param>
+/// <param name="clock">The time that strftime_now tells.</param>
+/// <param name="callMacro">Runs a macro: its positional arguments and the ones with names.</param>
+internal sealed class ExpressionEvaluator(
+    TemplateSource source, RenderBudget budget, TimeProvider clock,
+    Func<MacroValue, IReadOnlyList<object?>, IReadOnlyDictionary<string, object?>, TaintedText> callMacro)
 {
     public object? Evaluate(Expression expression, Scope scope)
     {
         try
         {
             budget.Spend(1);
+            // The parser bounds the nesting of one expression, but macros nest them once more.
+            if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+                throw new TemplateFaultException("expressions and macros are nested too deeply.");
             return EvaluateNode(expression, scope);
         }
         catch (TemplateFaultException fault) when (fault.Line == 0)
@@ -21,8 +32,9 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
     {
         Constant constant => constant.Value,
         Name name => scope.Get(name.Identifier),
-        AttributeAccess access => Attribute(Evaluate(access.Value, scope), access.Attribute),
-        IndexAccess access => Item(Evaluate(access.Value, scope), Evaluate(access.Index, scope)),
+        AttributeAccess access => Access.Attribute(Evaluate(access.Value, scope), access.Attribute),
+        IndexAccess access => Access.Item(Evaluate(access.Value, scope), Evaluate(access.Index, scope), budget),
+        PathAccess access => Access.Path(Evaluate(access.Value, scope), Evaluate(access.Path, scope), budget),
         SliceAccess slice => Slice(slice, scope),
         Comparison comparison => Compare(comparison, scope),
         Logical logical => Combine(logical, scope),
@@ -31,35 +43,68 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
             operation.Operator, Evaluate(operation.Left, scope), Evaluate(operation.Right, scope), budget),
         Sign sign => Negate(sign.IsNegative, Evaluate(sign.Value, scope)),
         Conditional conditional => Choose(conditional, scope),
-        Test test => Check(test.Name, Evaluate(test.Value, scope)),
-        Strip strip => StripText(strip, scope),
-        ToJson json => JsonOutput.Write(
-            Evaluate(json.Value, scope), json.Indent is null ? null : Evaluate(json.Indent, scope), budget),
-        ListLiteral list => list.Items.Select(item => Evaluate(item, scope)).ToList(),
+        Test { Argument: null } test => ValueTests.Check(test.Name, Evaluate(test.Value, scope), budget),
+        Test test => ValueTests.Compare(test.Name, Evaluate(test.Value, scope), Evaluate(test.Argument, scope), budget),
+        Call call => Apply(call, scope),
+        ForEach each => RunForEach(each, scope),
+        FunctionCall call => CallFunction(call, scope),
+        ListLiteral list => MakeList(list, scope),
         MapLiteral map => MakeMap(map, scope),
-        RaiseException raise => throw new ChatTemplateRaisedException(
-            source.File, raise.Line, Values.ToText(Evaluate(raise.Message, scope)).Value),
         _ => throw new InvalidOperationException($"The evaluator does not know {expression.GetType()}."),
     };
 
-    private static object? Attribute(object? value, string attribute) => value switch
+    private object? Apply(Call call, Scope scope)
     {
-        IReadOnlyDictionary<string, object?> map when map.TryGetValue(attribute, out object? item) => item,
-        LoopState loop => loop.Get(attribute),
-        Undefined undefined =>
-            throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it has no '{attribute}'."),
-        _ => new Undefined(attribute),
-    };
+        object? value = Evaluate(call.Value, scope);
+        if (value is Undefined undefined && Methods.Find(call.Callee.Name) == call.Callee)
+            throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it has no '{call.Callee.Name}'.");
+        var arguments = new object?[call.Arguments.Count];
+        var given = new bool[arguments.Length];
+        for (int i = 0; i < arguments.Length; i++)
+        {
+            given[i] = call.Arguments[i] is not null;
+            arguments[i] = call.Arguments[i] is { } argument ? Evaluate(argument, scope) : null;
+        }
 
-    private object? Item(object? value, object? index)
+        return call.Callee.Apply(value, new CallArguments(call.Callee, arguments, given), budget);
+    }
+
+    private GeneratorValue RunForEach(ForEach each, Scope scope)
     {
-        if (value is Undefined undefined)
-            throw new TemplateFaultException($"'{undefined.Name}' is undefined, so it has no items.");
-        if (index is TaintedText key)
-            return Attribute(value, key.Value);
-        return Values.AsNumber(index) is long number
-            ? Slicing.Item(value, number, budget)
-            : new Undefined($"item {Values.Describe(index)}");
+        var results = new List<object?>();
+        var inner = new Scope(scope);
+        object? value = Evaluate(each.Value, scope);
+        // Jinja does not ask what a value is that counts as false.
+        foreach (object? item in Values.IsTrue(value) ? Access.Items(value, budget) : [])
+        {
+            inner.Set(ForEach.ItemName, item);
+            object? result = Evaluate(each.Result, inner);
+            if (!each.IsSelection)
+                results.Add(result);
+            else if (Values.IsTrue(result))
+                results.Add(item);
+        }
+
+        return new GeneratorValue(results);
+    }
+
+    private object CallFunction(FunctionCall call, Scope scope)
+    {
+        object? callee = scope.Get(call.Function);
+        if (callee is not (MacroValue or FunctionReference) || (callee is FunctionReference function && function.Name != call.Function))
+            throw new TemplateFaultException($"{Values.Describe(callee)} cannot be called.");
+        object?[] positional = [.. call.Positional.Select(argument => Evaluate(argument, scope))];
+        Dictionary<string, object?> named = call.Named.ToDictionary(
+            argument => argument.Name, argument => Evaluate(argument.Value, scope));
+        return callee is MacroValue macro
+            ? callMacro(macro, positional, named)
+            : TemplateFunctions.Call(call, positional, named, source, clock, budget);
+    }
+
+    private IReadOnlyList<object?> MakeList(ListLiteral list, Scope scope)
+    {
+        List<object?> items = [.. list.Items.Select(item => Evaluate(item, scope))];
+        return list.IsTuple ? new TupleValue(items) : items;
     }
 
     private object Slice(SliceAccess slice, Scope scope)
@@ -114,43 +159,15 @@ internal sealed class ExpressionEvaluator(TemplateSource source, RenderBudget bu
             : Evaluate(conditional.Otherwise, scope);
     }
 
-    private static long Negate(bool isNegative, object? value)
+    private static object Negate(bool isNegative, object? value)
     {
+        if (value is double real)
+            return isNegative ? -real : real;
         long number = Values.AsNumber(value)
             ?? throw new TemplateFaultException($"{Values.Describe(value)} has no sign.");
         if (isNegative && number == long.MinValue)
             throw new TemplateFaultException($"-({number}) is beyond 64 bits.");
         return isNegative ? -number : number;
-    }
-
-    // In Jinja an undefined value, looking like an empty sequence, passes as both sequence and iterable.
-    private static bool Check(string test, object? value) => test switch
-    {
-        "defined" => value is not Undefined,
-        "undefined" => value is Undefined,
-        "none" => value is null,
-        "true" => value is true,
-        "false" => value is false,
-        "boolean" => value is bool,
-        "integer" => value is long,
-        "number" => value is long or bool,
-        "string" => value is TaintedText,
-        "mapping" => value is IReadOnlyDictionary<string, object?>,
-        "sequence" => value is TaintedText or IReadOnlyList<object?> or IReadOnlyDictionary<string, object?> or Undefined,
-        _ => value is TaintedText or IReadOnlyList<object?> or IReadOnlyDictionary<string, object?> or Undefined or LoopState,
-    };
-
-    private TaintedText StripText(Strip strip, Scope scope)
-    {
-        object? value = Evaluate(strip.Value, scope);
-        TaintedText text = strip.IsFilter ? Values.ToText(value) : value as TaintedText
-            ?? throw new TemplateFaultException($"{Values.Describe(value)} has no method to strip it.");
-        object? characters = strip.Characters is null ? null : Evaluate(strip.Characters, scope);
-        if (characters is not (null or TaintedText))
-            throw new TemplateFaultException($"the characters to strip are text, not {Values.Describe(characters)}.");
-
-        budget.SpendOnText(text.Length);
-        return PythonText.Strip(text, (characters as TaintedText)?.Value, strip.Left, strip.Right);
     }
 
     private Dictionary<string, object?> MakeMap(MapLiteral literal, Scope scope)

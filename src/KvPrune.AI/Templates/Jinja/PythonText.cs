@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace KvPrune.AI.Templates.Jinja;
@@ -7,6 +8,19 @@ internal static class PythonText
 {
     /// <summary>As <c>str.isspace</c> has it: the separators U+001C to U+001F count too.</summary>
     public static bool IsWhiteSpace(char value) => char.IsWhiteSpace(value) || value is >= '\u001C' and <= '\u001F';
+
+    /// <summary>The text that printing a value gives; lists and mappings look as in Python.</summary>
+    public static TaintedText ToText(object? value, RenderBudget budget) => value switch
+    {
+        TaintedText text => text,
+        null => TaintedText.Trusted("None"),
+        Undefined => TaintedText.Empty,
+        bool flag => TaintedText.Trusted(flag ? "True" : "False"),
+        long number => TaintedText.Trusted(number.ToString(CultureInfo.InvariantCulture)),
+        double number => TaintedText.Trusted(PythonFloat.Write(number)),
+        IReadOnlyList<object?> or IReadOnlyDictionary<string, object?> => PythonLiteral.Write(value, budget),
+        _ => throw new TemplateFaultException($"{Values.Describe(value)} cannot be written as text."),
+    };
 
     /// <summary>Order by code point, which UTF-16 code units do not give above U+FFFF.</summary>
     public static int Compare(string left, string right)
@@ -38,6 +52,21 @@ internal static class PythonText
 
         starts.Add(text.Length);
         return [.. starts];
+    }
+
+    /// <summary>The number of code points.</summary>
+    public static int Length(string text)
+    {
+        int length = text.Length;
+        for (int i = 1; i < text.Length; i++)
+        {
+            if (!char.IsSurrogatePair(text[i - 1], text[i]))
+                continue;
+            length--;
+            i++;
+        }
+
+        return length;
     }
 
     /// <summary>Takes white space, or the given characters, off the ends.</summary>

@@ -27,7 +27,8 @@ internal static class Slicing
             case IReadOnlyList<object?> list:
                 List<int> chosen = Positions(list.Count, start, stop, step ?? 1);
                 budget.Spend(chosen.Count);
-                return chosen.ConvertAll(position => list[position]);
+                List<object?> items = chosen.ConvertAll(position => list[position]);
+                return list is TupleValue ? new TupleValue(items) : items;
             case TaintedText text:
                 return SliceText(text, start, stop, step ?? 1, budget);
             default:

@@ -5,46 +5,56 @@ internal sealed class StatementEvaluator
 {
     private readonly RenderBudget _budget;
     private readonly ExpressionEvaluator _expressions;
+    private int _macroNesting;
 
-    private StatementEvaluator(TemplateSource source, RenderBudget budget)
+    private StatementEvaluator(TemplateSource source, RenderBudget budget, TimeProvider clock)
     {
         _budget = budget;
-        _expressions = new ExpressionEvaluator(source, budget);
+        _expressions = new ExpressionEvaluator(source, budget, clock, CallMacro);
+    }
+
+    /// <summary>How a body ended: at its end, or at a break or continue that is for the loop around it.</summary>
+    private enum Flow
+    {
+        Next,
+        Break,
+        Continue,
     }
 
     /// <exception cref="ChatTemplateException">The template failed or used up its budget; names the line.</exception>
     /// <exception cref="ChatTemplateRaisedException">The template called raise_exception.</exception>
     public static TaintedText Run(
-        TemplateSource source,
-        IReadOnlyList<Statement> template,
-        IReadOnlyDictionary<string, object?> variables,
-        RenderBudget budget)
+        ParsedTemplate template, IReadOnlyDictionary<string, object?> variables, RenderBudget budget, TimeProvider clock)
     {
         var scope = new Scope(outer: null);
+        foreach (string function in TemplateFunctions.Names)
+            scope.Set(function, new FunctionReference(function));
         foreach ((string name, object? value) in variables)
             scope.Set(name, value);
 
         var output = new TaintedTextBuilder(budget);
         try
         {
-            new StatementEvaluator(source, budget).Run(template, scope, output);
+            new StatementEvaluator(template.Source, budget, clock).Run(template.Body, scope, output);
         }
         catch (TemplateFaultException fault)
         {
-            throw source.Fail(fault.Line, fault.Message);
+            throw template.Source.Fail(fault.Line, fault.Message);
         }
 
         return output.Build();
     }
 
-    private void Run(IReadOnlyList<Statement> body, Scope scope, TaintedTextBuilder output)
+    private Flow Run(IReadOnlyList<Statement> body, Scope scope, TaintedTextBuilder output)
     {
         foreach (Statement statement in body)
         {
             try
             {
                 _budget.Spend(1);
-                Run(statement, scope, output);
+                Flow flow = Run(statement, scope, output);
+                if (flow != Flow.Next)
+                    return flow;
             }
             catch (TemplateFaultException fault) when (fault.Line == 0)
             {
@@ -52,77 +62,134 @@ internal sealed class StatementEvaluator
                 throw;
             }
         }
+
+        return Flow.Next;
     }
 
-    private void Run(Statement statement, Scope scope, TaintedTextBuilder output)
+    private Flow Run(Statement statement, Scope scope, TaintedTextBuilder output)
     {
         switch (statement)
         {
             case WriteText text:
                 output.Append(text.Text);
-                break;
+                return Flow.Next;
             case WriteValue value:
-                output.Append(Values.ToText(_expressions.Evaluate(value.Value, scope)));
-                break;
+                output.Append(PythonText.ToText(_expressions.Evaluate(value.Value, scope), _budget));
+                return Flow.Next;
             case If choice:
-                RunIf(choice, scope, output);
-                break;
+                return RunIf(choice, scope, output);
             case For loop:
-                RunFor(loop, scope, output);
-                break;
+                return RunFor(loop, scope, output);
+            case LoopControl control:
+                return control.IsBreak ? Flow.Break : Flow.Continue;
             case Set set:
-                scope.Set(set.Variable, _expressions.Evaluate(set.Value, scope));
-                break;
+                Assign(set.Target, _expressions.Evaluate(set.Value, scope), scope);
+                return Flow.Next;
             case SetBlock set:
                 var block = new TaintedTextBuilder(_budget);
-                Run(set.Body, new Scope(scope), block);
-                scope.Set(set.Variable, block.Build());
-                break;
+                Flow flow = Run(set.Body, new Scope(scope), block);
+                if (flow == Flow.Next)
+                    Assign(set.Target, block.Build(), scope);
+                return flow;
+            case Macro macro:
+                scope.Set(macro.Name, new MacroValue(macro, scope));
+                return Flow.Next;
+            case Generation generation:
+                return Run(generation.Body, new Scope(scope), output);
             default:
                 throw new InvalidOperationException($"The evaluator does not know {statement.GetType()}.");
         }
     }
 
-    private void RunIf(If choice, Scope scope, TaintedTextBuilder output)
+    private void Assign(Target target, object? value, Scope scope)
     {
-        foreach ((Expression condition, IReadOnlyList<Statement> body) in choice.Branches)
+        if (target.Attribute is { } attribute)
         {
-            if (!Values.IsTrue(_expressions.Evaluate(condition, scope)))
-                continue;
-            Run(body, scope, output);
-            return;
+            if (scope.Get(target.Names[0]) is not NamespaceValue space)
+                throw new TemplateFaultException($"'{target.Names[0]}' is no namespace, so its attributes cannot be assigned.");
+            space.Set(attribute, value);
+        }
+        else if (!target.IsUnpacking)
+        {
+            scope.Set(target.Names[0], value);
+        }
+        else
+        {
+            IReadOnlyList<object?> items = Access.Items(value, _budget);
+            if (items.Count != target.Names.Count)
+                throw new TemplateFaultException($"{items.Count} items cannot be assigned to {target.Names.Count} variables.");
+            for (int i = 0; i < items.Count; i++)
+                scope.Set(target.Names[i], items[i]);
         }
     }
 
-    private void RunFor(For loop, Scope scope, TaintedTextBuilder output)
+    private TaintedText CallMacro(
+        MacroValue value, IReadOnlyList<object?> positional, IReadOnlyDictionary<string, object?> named)
     {
-        IReadOnlyList<object?> items = Filter(loop, Items(_expressions.Evaluate(loop.Items, scope)), scope);
-        if (items.Count == 0)
+        Macro macro = value.Macro;
+        if (positional.Count > macro.Parameters.Count)
+            throw new TemplateFaultException($"the macro '{macro.Name}' takes at most {macro.Parameters.Count} arguments.");
+        if (++_macroNesting > TemplateLimits.MacroNesting)
+            throw new TemplateFaultException($"more than {TemplateLimits.MacroNesting} macros call each other.");
+
+        var scope = new Scope(value.Scope);
+        int bound = 0;
+        for (int i = 0; i < macro.Parameters.Count; i++)
         {
-            Run(loop.Otherwise, new Scope(scope), output);
-            return;
+            (string name, Expression? otherwise) = macro.Parameters[i];
+            bool isNamed = named.TryGetValue(name, out object? argument);
+            if (isNamed && i < positional.Count)
+                throw new TemplateFaultException($"the argument '{name}' of the macro '{macro.Name}' is given twice.");
+            bound += isNamed ? 1 : 0;
+            scope.Set(name, i < positional.Count ? positional[i]
+                : isNamed ? argument
+                : otherwise is not null ? _expressions.Evaluate(otherwise, scope)
+                : new Undefined(name));
         }
 
+        if (bound < named.Count)
+        {
+            string unknown = named.Keys.First(name => macro.Parameters.All(parameter => parameter.Name != name));
+            throw new TemplateFaultException($"the macro '{macro.Name}' has no argument '{unknown}'.");
+        }
+
+        var output = new TaintedTextBuilder(_budget);
+        Run(macro.Body, scope, output);
+        _macroNesting--;
+        return output.Build();
+    }
+
+    private Flow RunIf(If choice, Scope scope, TaintedTextBuilder output)
+    {
+        foreach ((Expression condition, IReadOnlyList<Statement> body) in choice.Branches)
+        {
+            if (Values.IsTrue(_expressions.Evaluate(condition, scope)))
+                return Run(body, scope, output);
+        }
+
+        return Flow.Next;
+    }
+
+    private Flow RunFor(For loop, Scope scope, TaintedTextBuilder output)
+    {
+        IReadOnlyList<object?> items = Filter(loop, Access.Items(_expressions.Evaluate(loop.Items, scope), _budget), scope);
         var state = new LoopState(items);
+        bool isElse = true;
         for (int i = 0; i < items.Count; i++)
         {
             state.Index = i;
             var inner = new Scope(scope);
             inner.Set("loop", state);
-            inner.Set(loop.Variable, items[i]);
-            Run(loop.Body, inner, output);
+            Assign(loop.Target, items[i], inner);
+            Flow flow = Run(loop.Body, inner, output);
+            if (flow == Flow.Break)
+                break;
+            // As in Jinja, what "else" asks is whether any pass came to its end.
+            isElse &= flow != Flow.Next;
         }
-    }
 
-    private IReadOnlyList<object?> Items(object? value) => value switch
-    {
-        IReadOnlyList<object?> list => list,
-        TaintedText text => Slicing.Characters(text, _budget),
-        // Whether a key came from a message is not recorded.
-        IReadOnlyDictionary<string, object?> map => [.. map.Keys.Select(TaintedText.Untrusted)],
-        Undefined => [],
-        _ => throw new TemplateFaultException($"{Values.Describe(value)} cannot be looped over."),
-    };
+        return isElse ? Run(loop.Otherwise, new Scope(scope), output) : Flow.Next;
+    }
 
     private IReadOnlyList<object?> Filter(For loop, IReadOnlyList<object?> items, Scope scope)
     {
@@ -132,7 +199,7 @@ internal sealed class StatementEvaluator
         foreach (object? item in items)
         {
             var inner = new Scope(scope);
-            inner.Set(loop.Variable, item);
+            Assign(loop.Target, item, inner);
             if (Values.IsTrue(_expressions.Evaluate(loop.Filter, inner)))
                 chosen.Add(item);
         }

@@ -1,11 +1,13 @@
 namespace KvPrune.AI.Templates.Jinja;
 
-/// <summary>Parses a template: text, expressions to print, and the statements if, for and set.</summary>
+/// <summary>Parses a template: text, expressions to print, and statements.</summary>
 internal sealed class StatementParser
 {
     private readonly TokenStream _tokens;
     private readonly ExpressionParser _expressions;
+    private readonly HashSet<string> _macros = [];
     private int _nesting;
+    private int _loops;
 
     private StatementParser(TemplateSource source)
     {
@@ -14,13 +16,19 @@ internal sealed class StatementParser
     }
 
     /// <exception cref="ChatTemplateException">Anything malformed or unsupported; names the line.</exception>
-    public static IReadOnlyList<Statement> Parse(TemplateSource source)
+    public static ParsedTemplate Parse(TemplateSource source)
     {
         var parser = new StatementParser(source);
         List<Statement> body = parser.ParseBody();
-        return parser._tokens.Current.Kind == TokenKind.End
-            ? body
-            : throw parser._tokens.Fail($"{parser._tokens.Following.Describe()} ends nothing that was begun.");
+        if (parser._tokens.Current.Kind != TokenKind.End)
+            throw parser._tokens.Fail($"{parser._tokens.Following.Describe()} ends nothing that was begun.");
+        foreach (FunctionCall call in parser._expressions.Calls)
+        {
+            if (!parser._macros.Contains(call.Function) && TemplateFunctions.FindProblem(call) is { } problem)
+                throw parser._tokens.Fail(call.Line, problem);
+        }
+
+        return new ParsedTemplate(source, body, parser._expressions.Names, parser._expressions.Attributes);
     }
 
     // Stops before a tag that may end a body, so that the statement it belongs to can look at it.
@@ -32,8 +40,11 @@ internal sealed class StatementParser
         var body = new List<Statement>();
         while (_tokens.Current.Kind != TokenKind.End)
         {
-            if (_tokens.Current.Kind == TokenKind.BlockBegin
-                && _tokens.Following is { Kind: TokenKind.Name, Text: "elif" or "else" or "endif" or "endfor" or "endset" })
+            if (_tokens.Current.Kind == TokenKind.BlockBegin && _tokens.Following is
+                {
+                    Kind: TokenKind.Name,
+                    Text: "elif" or "else" or "endif" or "endfor" or "endset" or "endmacro" or "endgeneration",
+                })
             {
                 break;
             }
@@ -52,7 +63,7 @@ internal sealed class StatementParser
             return new WriteText(token.Line, TaintedText.Trusted(token.Text));
         if (token.Kind == TokenKind.VariableBegin)
         {
-            Expression value = _expressions.Parse();
+            Expression value = _expressions.ParseTuple(withConditional: true);
             _tokens.Expect(TokenKind.VariableEnd, "'}}'");
             return new WriteValue(token.Line, value);
         }
@@ -63,6 +74,9 @@ internal sealed class StatementParser
             "if" => ParseIf(token.Line),
             "for" => ParseFor(token.Line),
             "set" => ParseSet(token.Line),
+            "macro" => ParseMacro(token.Line),
+            "generation" => ParseGeneration(token.Line),
+            "break" or "continue" => ParseLoopControl(keyword),
             _ => throw _tokens.Fail(keyword.Line, $"the statement '{keyword.Text}' is not supported."),
         };
     }
@@ -86,14 +100,18 @@ internal sealed class StatementParser
 
     private For ParseFor(int line)
     {
-        string variable = ParseTarget();
+        Target target = ParseTarget();
+        if (target.Attribute is not null)
+            throw _tokens.Fail("a loop sets variables, not attributes.");
         if (!_tokens.TakeName("in"))
             throw _tokens.Fail($"'in' is expected, not {_tokens.Current.Describe()}.");
-        Expression items = _expressions.ParseWithoutConditional();
+        Expression items = _expressions.ParseTuple(withConditional: false);
         Expression? filter = _tokens.TakeName("if") ? _expressions.Parse() : null;
         EndTag();
 
+        _loops++;
         List<Statement> body = ParseBody();
+        _loops--;
         List<Statement> otherwise = [];
         if (TakeEnd("for", line, ["else", "endfor"]) == "else")
         {
@@ -103,34 +121,113 @@ internal sealed class StatementParser
         }
 
         EndTag();
-        return new For(line, variable, items, filter, body, otherwise);
+        return new For(line, target, items, filter, body, otherwise);
+    }
+
+    private LoopControl ParseLoopControl(Token keyword)
+    {
+        if (_loops == 0)
+            throw _tokens.Fail(keyword.Line, $"'{keyword.Text}' stands in no loop.");
+        EndTag();
+        return new LoopControl(keyword.Line, keyword.Text == "break");
     }
 
     private Statement ParseSet(int line)
     {
-        string variable = ParseTarget();
+        Target target = ParseTarget();
         if (_tokens.TakeOperator("="))
         {
-            Expression value = _expressions.Parse();
+            Expression value = _expressions.ParseTuple(withConditional: true);
             EndTag();
-            return new Set(line, variable, value);
+            return new Set(line, target, value);
+        }
+
+        if (target.IsUnpacking)
+            throw _tokens.Fail($"'=' is expected, not {_tokens.Current.Describe()}.");
+        EndTag();
+        return new SetBlock(line, target, ParseBlock("set", line));
+    }
+
+    private Macro ParseMacro(int line)
+    {
+        string name = ParseVariable();
+        _tokens.ExpectOperator("(");
+        var parameters = new List<(string, Expression?)>();
+        while (!_tokens.TakeOperator(")"))
+        {
+            if (parameters.Count > 0)
+                _tokens.ExpectOperator(",");
+            string parameter = ParseVariable();
+            if (parameter is "caller" or "varargs" or "kwargs")
+                throw _tokens.Fail($"a parameter '{parameter}' is not supported.");
+            Expression? value = _tokens.TakeOperator("=") ? _expressions.Parse() : null;
+            if (value is null && parameters.Count > 0 && parameters[^1].Item2 is not null)
+                throw _tokens.Fail($"the parameter '{parameter}' has no default, but one before it has.");
+            if (parameters.Any(other => other.Item1 == parameter))
+                throw _tokens.Fail($"there are two parameters '{parameter}'.");
+            parameters.Add((parameter, value));
         }
 
         EndTag();
-        List<Statement> body = ParseBody();
-        TakeEnd("set", line, ["endset"]);
-        EndTag();
-        return new SetBlock(line, variable, body);
+        // A break in a macro would leave a loop around its definition.
+        int loops = _loops;
+        _loops = 0;
+        bool readBefore = ReadsSpecialNames();
+        IReadOnlyList<Statement> body = ParseBlock("macro", line);
+        _loops = loops;
+        if (!readBefore && ReadsSpecialNames())
+            throw _tokens.Fail(line, "'caller', 'varargs' and 'kwargs' are not supported in macros.");
+        _macros.Add(name);
+        return new Macro(line, name, parameters, body);
     }
 
-    private string ParseTarget()
+    private bool ReadsSpecialNames() => _expressions.Names.Overlaps(["caller", "varargs", "kwargs"]);
+
+    private Generation ParseGeneration(int line)
+    {
+        EndTag();
+        int loops = _loops;
+        _loops = 0;
+        IReadOnlyList<Statement> body = ParseBlock("generation", line);
+        _loops = loops;
+        return new Generation(line, body);
+    }
+
+    private List<Statement> ParseBlock(string statement, int line)
+    {
+        List<Statement> body = ParseBody();
+        TakeEnd(statement, line, ["end" + statement]);
+        EndTag();
+        return body;
+    }
+
+    private Target ParseTarget()
+    {
+        bool isBracketed = _tokens.TakeOperator("(");
+        string first = ParseVariable();
+        if (!isBracketed && _tokens.TakeOperator("."))
+            return new Target([first], IsUnpacking: false, _tokens.Expect(TokenKind.Name, "the name of an attribute").Text);
+
+        List<string> names = [first];
+        bool isUnpacking = false;
+        while (_tokens.TakeOperator(","))
+        {
+            isUnpacking = true;
+            if (_tokens.Current.Kind == TokenKind.Name && !_tokens.Current.IsName("in"))
+                names.Add(ParseVariable());
+        }
+
+        if (isBracketed)
+            _tokens.ExpectOperator(")");
+        return new Target(names, isUnpacking, Attribute: null);
+    }
+
+    private string ParseVariable()
     {
         Token name = _tokens.Expect(TokenKind.Name, "the name of a variable");
-        if (ExpressionParser.IsReserved(name.Text) || name.Text == "loop")
-            throw _tokens.Fail(name.Line, $"'{name.Text}' cannot be assigned.");
-        if (_tokens.Current.IsOperator(",") || _tokens.Current.IsOperator("."))
-            throw _tokens.Fail("only single variables can be assigned; several at once and attributes are not supported.");
-        return name.Text;
+        return ExpressionParser.IsReserved(name.Text) || name.Text == "loop"
+            ? throw _tokens.Fail(name.Line, $"'{name.Text}' cannot be assigned.")
+            : name.Text;
     }
 
     private string TakeEnd(string statement, int line, ReadOnlySpan<string> allowed)

@@ -67,17 +67,43 @@ internal sealed class TagReader(TemplateSource source, string text, string end)
 
     private Token ReadNumber(ref int position, int line)
     {
-        string digits = Take(ref position, value => char.IsAsciiLetterOrDigit(value) || value == '_');
-        bool isFraction = position + 1 < text.Length && text[position] == '.' && char.IsAsciiDigit(text[position + 1]);
-        if (isFraction || !digits.All(char.IsAsciiDigit) || (digits.Length > 1 && digits[0] == '0'))
-        {
-            string shown = isFraction ? digits + "." : digits;
-            throw source.Fail(line, $"numbers other than plain whole ones are not supported ('{shown}').");
-        }
-
+        // "list.0.1" holds two indices, not a fraction.
+        bool followsPoint = position > 0 && text[position - 1] == '.';
+        int start = position;
+        string digits = Take(ref position, char.IsAsciiDigit);
+        bool isReal = !followsPoint && (TakeFraction(ref position) | TakeExponent(ref position));
+        string number = text[start..position];
+        string rest = Take(ref position, value => char.IsAsciiLetterOrDigit(value) || value == '_');
+        if (rest.Length > 0 || (digits.Length > 1 && digits[0] == '0'))
+            throw source.Fail(line, $"only plain decimal numbers are supported, not '{number}{rest}'.");
+        if (isReal)
+            return new Token(TokenKind.Real, number, line);
         if (!long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out _))
             throw source.Fail(line, $"the number {digits} is too large.");
         return new Token(TokenKind.Integer, digits, line);
+    }
+
+    private bool TakeFraction(ref int position)
+    {
+        if (position + 1 >= text.Length || text[position] != '.' || !char.IsAsciiDigit(text[position + 1]))
+            return false;
+        position++;
+        Take(ref position, char.IsAsciiDigit);
+        return true;
+    }
+
+    private bool TakeExponent(ref int position)
+    {
+        if (position >= text.Length || text[position] is not ('e' or 'E'))
+            return false;
+        int digits = position + 1;
+        if (digits < text.Length && text[digits] is ('+' or '-'))
+            digits++;
+        if (digits >= text.Length || !char.IsAsciiDigit(text[digits]))
+            return false;
+        position = digits;
+        Take(ref position, char.IsAsciiDigit);
+        return true;
     }
 
     private string ReadString(ref int position, int line)

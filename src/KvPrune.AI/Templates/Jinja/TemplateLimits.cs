@@ -15,6 +15,12 @@ internal static class TemplateLimits
     /// <summary>Brackets, signs and negations within one expression.</summary>
     public const int ExpressionNesting = 60;
 
-    /// <summary>Lists within lists, made while rendering.</summary>
+    /// <summary>Lists and mappings within each other, made while rendering or in tool schemas.</summary>
     public const int ValueNesting = 60;
+
+    /// <summary>Macros that call each other; deeper than a schema can be nested.</summary>
+    public const int MacroNesting = 200;
+
+    /// <summary>Items of a range, as the sandbox of Jinja limits them.</summary>
+    public const int RangeItems = 100_000;
 }

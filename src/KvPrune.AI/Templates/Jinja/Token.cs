@@ -13,6 +13,7 @@ internal enum TokenKind
     /// <summary>A string literal; the text is its value.</summary>
     String,
     Integer,
+    Real,
     Operator,
     End,
 }

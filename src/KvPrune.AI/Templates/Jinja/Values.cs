@@ -1,11 +1,10 @@
-using System.Globalization;
-
 namespace KvPrune.AI.Templates.Jinja;
 
 /// <summary>
-/// What Python does with values. A value is null, a bool, a long, a <see cref="TaintedText"/>, a list
-/// (<see cref="IReadOnlyList{T}"/>), a mapping (<see cref="IReadOnlyDictionary{TKey,TValue}"/> by text), an
-/// <see cref="Undefined"/> or a <see cref="LoopState"/>.
+/// What Python does with values. A value is null, a bool, a long, a double, a <see cref="TaintedText"/>, a list
+/// (<see cref="IReadOnlyList{T}"/>; a tuple is <see cref="TupleValue"/>), a mapping
+/// (<see cref="IReadOnlyDictionary{TKey,TValue}"/> by text), <see cref="Undefined"/>, <see cref="LoopState"/>,
+/// <see cref="GeneratorValue"/>, <see cref="NamespaceValue"/>, <see cref="MacroValue"/> or <see cref="FunctionReference"/>.
 /// </summary>
 internal static class Values
 {
@@ -14,30 +13,23 @@ internal static class Values
         null or Undefined => false,
         bool flag => flag,
         long number => number != 0,
+        double number => number != 0,
         TaintedText text => text.Length > 0,
         IReadOnlyList<object?> list => list.Count > 0,
         IReadOnlyDictionary<string, object?> map => map.Count > 0,
         _ => true,
     };
 
-    /// <summary>The text that printing a value gives.</summary>
-    public static TaintedText ToText(object? value) => value switch
-    {
-        TaintedText text => text,
-        null => TaintedText.Trusted("None"),
-        Undefined => TaintedText.Empty,
-        bool flag => TaintedText.Trusted(flag ? "True" : "False"),
-        long number => TaintedText.Trusted(number.ToString(CultureInfo.InvariantCulture)),
-        _ => throw new TemplateFaultException($"{Describe(value)} cannot be written as text; use tojson."),
-    };
-
-    /// <summary>A number; true and false count as 1 and 0, as in Python.</summary>
+    /// <summary>A whole number; true and false count as 1 and 0, as in Python.</summary>
     public static long? AsNumber(object? value) => value switch
     {
         long number => number,
         bool flag => flag ? 1 : 0,
         _ => null,
     };
+
+    /// <summary>A number of any kind.</summary>
+    public static double? AsReal(object? value) => value is double real ? real : AsNumber(value);
 
     public static bool AreEqual(object? left, object? right, RenderBudget budget, int depth = 0)
     {
@@ -50,16 +42,17 @@ internal static class Values
                 budget.SpendOnText(Math.Min(a.Length, b.Length));
                 return a.Value == b.Value;
             case (IReadOnlyList<object?> a, IReadOnlyList<object?> b):
-                return a.Count == b.Count && a.Zip(b).All(pair => AreEqual(pair.First, pair.Second, budget, depth + 1));
+                return a.Count == b.Count && a is TupleValue == b is TupleValue
+                    && a.Zip(b).All(pair => AreEqual(pair.First, pair.Second, budget, depth + 1));
             case (IReadOnlyDictionary<string, object?> a, IReadOnlyDictionary<string, object?> b):
                 return a.Count == b.Count && a.All(pair =>
                     b.TryGetValue(pair.Key, out object? other) && AreEqual(pair.Value, other, budget, depth + 1));
             case (null, null) or (Undefined, Undefined):
                 return true;
-            case (LoopState, _):
+            case (LoopState or GeneratorValue or NamespaceValue or MacroValue, _):
                 return ReferenceEquals(left, right);
             default:
-                return AsNumber(left) is long number && AsNumber(right) == number;
+                return AsReal(left) is not null && AsReal(right) is not null && Compare("==", left, right, budget);
         }
     }
 
@@ -72,8 +65,12 @@ internal static class Values
                 return text.Value.Contains(part.Value, StringComparison.Ordinal);
             case IReadOnlyList<object?> list:
                 return list.Any(candidate => AreEqual(candidate, item, budget));
+            case GeneratorValue generator:
+                return generator.Take().Any(candidate => AreEqual(candidate, item, budget));
             case IReadOnlyDictionary<string, object?> map:
-                return item is TaintedText key && map.ContainsKey(key.Value);
+                return item is IReadOnlyList<object?> and not TupleValue or IReadOnlyDictionary<string, object?>
+                    ? throw new TemplateFaultException($"{Describe(item)} cannot be a key.")
+                    : item is TaintedText key && map.ContainsKey(key.Value);
             case Undefined:
                 return false;
             case TaintedText:
@@ -90,6 +87,12 @@ internal static class Values
         {
             order = a.CompareTo(b);
         }
+        else if (AsReal(left) is double x && AsReal(right) is double y)
+        {
+            if (double.IsNaN(x) || double.IsNaN(y))
+                return false;
+            order = x.CompareTo(y);
+        }
         else if (left is TaintedText leftText && right is TaintedText rightText)
         {
             budget.SpendOnText(Math.Min(leftText.Length, rightText.Length));
@@ -100,18 +103,29 @@ internal static class Values
             throw new TemplateFaultException($"'{@operator}' does not order {Describe(left)} and {Describe(right)}.");
         }
 
-        return @operator switch { "<" => order < 0, "<=" => order <= 0, ">" => order > 0, _ => order >= 0 };
+        return @operator switch
+        {
+            "<" => order < 0,
+            "<=" => order <= 0,
+            ">" => order > 0,
+            ">=" => order >= 0,
+            _ => order == 0,
+        };
     }
 
     public static string Describe(object? value) => value switch
     {
         null => "none",
         bool => "a truth value",
-        long => "a number",
+        long or double => "a number",
         TaintedText => "text",
         IReadOnlyList<object?> => "a list",
         IReadOnlyDictionary<string, object?> => "a mapping",
         Undefined undefined => $"'{undefined.Name}', which is undefined,",
+        GeneratorValue => "what a filter gave (use the filter list)",
+        NamespaceValue => "a namespace",
+        MacroValue macro => $"the macro '{macro.Macro.Name}'",
+        FunctionReference function => $"the function '{function.Name}'",
         _ => "the loop variable",
     };
 }
