@@ -35,10 +35,10 @@ class RowAttention {
   RowAttention(const DenseRows& rows, const float* queries, int query_rows, float softcap,
                AttentionState* state)
       : rows_(rows),
-        head_size_(rows.head_size),
         queries_(queries),
-        query_rows_(query_rows),
         state_(state),
+        head_size_(rows.head_size),
+        query_rows_(query_rows),
         softmax_(query_rows, rows.head_size, softcap, state) {}
 
   // Up to 64 rows from `first` on, of which query row r sees seen[r].
@@ -122,10 +122,10 @@ class RowAttention {
   }
 
   const DenseRows& rows_;
-  const int head_size_;
   const float* const queries_;
-  const int query_rows_;
   AttentionState* const state_;
+  const int head_size_;
+  const int query_rows_;
   Softmax softmax_;
   Coefficients weights_;  // the logits first
   alignas(32) float widened_[kTileTokens * kMaxHeadSize];

@@ -34,7 +34,7 @@ struct StoredRows {
   // `row` is aligned and zero up to the next multiple of 32 elements.
   void Add(int token, const float* row) {
     uint8_t* out = elements + static_cast<size_t>(token) * row_bytes;
-    uint32_t kept_bits[kMaskWords];
+    uint32_t kept_bits[kMaskWords] = {};
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     for (int i = 0; i < padded_; i += 16) {
       __m256i low = Load(row + i), high = Load(row + i + 8);
