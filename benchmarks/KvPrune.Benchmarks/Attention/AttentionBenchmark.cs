@@ -22,13 +22,21 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
     {
         if (format == AttentionFormats.Control)
             return Time(format, inputs, stock, stock);
+        if (format == AttentionFormats.StockInt8)
+        {
+            using var peer = new StockInt8Attention(inputs, threads);
+            stock.Step(_clock);
+            peer.Step(_clock);
+            AttentionCheck.AgainstStock(format, peer, stock);
+            return Time(format, inputs, stock, peer);
+        }
 
         var policy = AttentionFormats.Policies[format];
         using var contestant = new PrunedAttention(inputs, policy, threads);
         stock.Step(_clock);
         contestant.Step(_clock);
         AttentionCheck.AgainstRows(format, contestant, inputs);
-        if (AttentionCheck.RemovesNothing(policy))
+        if (AttentionCheck.IsNearStock(policy))
             AttentionCheck.AgainstStock(format, contestant, stock);
         return Time(format, inputs, stock, contestant);
     }

@@ -8,18 +8,28 @@ internal static class AttentionFormats
     /// <summary>The stock operator against itself: how far a ratio strays from 1 by chance.</summary>
     public const string Control = "stock-fp32";
 
+    /// <summary>The stock operator with its own 8-bit cache.</summary>
+    public const string StockInt8 = "stock-int8";
+
     public static readonly IReadOnlyDictionary<string, PruningPolicy> Policies = new Dictionary<string, PruningPolicy>
     {
         ["dense-bf16"] = PruningPolicy.Dense,
+        ["dense-fp16"] = Both(KvStorage.Float16),
         ["bitmap-bf16-50"] = new() { KeySparsity = 0.5, ValueSparsity = 0.5 },
         ["bitmap-bf16-70"] = new() { KeySparsity = 0.7, ValueSparsity = 0.7 },
         ["think-bf16-40"] = new() { KeyChannelSparsity = 0.4 },
         ["dense-int8"] = PruningPolicy.NearLossless,
+        ["bitmap-int8-70"] = Both(KvStorage.Int8) with { KeySparsity = 0.7, ValueSparsity = 0.7 },
         ["think-int8-40"] = PruningPolicy.Balanced,
+        ["dense-int4"] = Both(KvStorage.Int4),
+        ["bitmap-int4-70"] = Both(KvStorage.Int4) with { KeySparsity = 0.7, ValueSparsity = 0.7 },
+        ["think-int4-40"] = Both(KvStorage.Int4) with { KeyChannelSparsity = 0.4 },
         ["compact"] = PruningPolicy.Compact,
     };
 
-    public static readonly IReadOnlyList<string> All = [Control, .. Policies.Keys];
+    public static readonly IReadOnlyList<string> All = [Control, StockInt8, .. Policies.Keys];
 
     public static readonly IReadOnlyList<string> Quick = [Control, "dense-bf16", "bitmap-bf16-70", "compact"];
+
+    private static PruningPolicy Both(KvStorage storage) => new() { KeyStorage = storage, ValueStorage = storage };
 }

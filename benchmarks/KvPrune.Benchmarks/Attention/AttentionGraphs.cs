@@ -22,6 +22,23 @@ internal static class AttentionGraphs
             [Output(shape), Float("present_key", cache), Float("present_value", cache)]);
     }
 
+    /// <summary>The same with a cache of 8-bit integers and a scale per channel and head, which are inputs.</summary>
+    public static byte[] StockInt8(AttentionShape shape, int capacity)
+    {
+        var node = Node("com.microsoft", "GroupQueryAttention", shape);
+        node.Attribute.Add([Int("kv_cache_bit_width", 8), Text("k_quant_type", "PER_CHANNEL"), Text("v_quant_type", "PER_CHANNEL")]);
+        node.Input.Add(["query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"]);
+        node.Input.Add(["", "", "", "", "", "k_scale", "v_scale"]); // no rotary, positions, bias or sink
+        node.Output.Add(["output", "present_key", "present_value"]);
+        long?[] cache = [1, shape.KvHeads, capacity, shape.HeadSize];
+        long[] scales = [1, shape.KvHeads, 1, shape.HeadSize];
+        ValueInfoProto Int8(string name) => Value(name, TensorProto.Types.DataType.Int8, cache);
+        return Model(
+            node,
+            [.. QueryKeyValue(shape), Int8("past_key"), Int8("past_value"), .. Lengths(), Float("k_scale", scales), Float("v_scale", scales)],
+            [Output(shape), Int8("present_key"), Int8("present_value")]);
+    }
+
     /// <summary>This library's operator on sequences of the manager with the id <paramref name="manager"/>.</summary>
     public static byte[] Pruned(AttentionShape shape, long manager)
     {
@@ -83,6 +100,9 @@ internal static class AttentionGraphs
             Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)type, Shape = shape } },
         };
     }
+
+    private static AttributeProto Text(string name, string value) =>
+        new() { Name = name, Type = AttributeProto.Types.AttributeType.String, S = ByteString.CopyFromUtf8(value) };
 
     private static AttributeProto Int(string name, long value) =>
         new() { Name = name, Type = AttributeProto.Types.AttributeType.Int, I = value };

@@ -110,7 +110,7 @@ public sealed record PruningPolicy
     private static void RequireStorage(KvStorage value, string name)
     {
         if (!Enum.IsDefined(value))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} must be Float32, BFloat16 or Int8.");
+            throw new ArgumentOutOfRangeException(name, value, $"{name} must be one of {string.Join(", ", Enum.GetNames<KvStorage>())}.");
     }
 
     private static void RequireFraction(double value, string name)

@@ -11,6 +11,9 @@ public class KvBytesTests
     private static readonly Dictionary<string, PruningPolicy> Policies = new(PruningPolicy.Presets)
     {
         ["bitmaps"] = new() { KeySparsity = 0.5, ValueSparsity = 0.7, ValueStorage = KvStorage.Int8 },
+        ["float16"] = new() { KeyStorage = KvStorage.Float16, ValueStorage = KvStorage.Float16, ValueSparsity = 0.4 },
+        ["int4"] = new() { KeyStorage = KvStorage.Int4, ValueStorage = KvStorage.Int4, KeyChannelSparsity = 0.4 },
+        ["int4 bitmaps"] = new() { KeyStorage = KvStorage.Int4, KeySparsity = 0.3, ValueStorage = KvStorage.Int4, ValueSparsity = 0.7 },
         ["no window"] = new() { RecentWindow = 0, KeyStorage = KvStorage.Float32 },
         ["wide windows"] = PruningPolicy.Compact with { RecentWindow = 100, ObservationWindow = 200 },
     };
@@ -68,6 +71,27 @@ public class KvBytesTests
         Assert.InRange(Share(PruningPolicy.NearLossless), 0.51, 0.53);
         Assert.InRange(Share(PruningPolicy.Balanced), 0.41, 0.43);
         Assert.InRange(Share(PruningPolicy.Compact), 0.26, 0.28);
+    }
+
+    [Theory]
+    [InlineData(KvStorage.Float16, 0, 16)]
+    // 4 bits, and 32 for the scale and the zero of 64 values
+    [InlineData(KvStorage.Int4, 0, 4.5)]
+    // 4 bits for three in ten (19 of 64), one for the mask, 16 for the scale of a row
+    [InlineData(KvStorage.Int4, 0.7, (4 * 19 / 64.0) + 1 + (16 / 64.0))]
+    [InlineData(KvStorage.Int8, 0.7, (8 * 19 / 64.0) + 1 + (16 / 64.0))]
+    public void Every_bit_is_accounted_for(KvStorage storage, double sparsity, double bits)
+    {
+        var shape = new KvModelShape(1, 2, 2, 64, 1 << 20);
+        var policy = new PruningPolicy
+        {
+            KeyStorage = storage, ValueStorage = storage, KeySparsity = sparsity, ValueSparsity = sparsity, RecentWindow = 0,
+        };
+        const int tokens = 1 << 19;
+        var more = KvCacheManager.EstimateBytes(shape, policy, 2 * tokens).ResidentBytes
+            - KvCacheManager.EstimateBytes(shape, policy, tokens).ResidentBytes;
+
+        Assert.Equal(bits / 16, more / (double)shape.DenseBytes(tokens), 0.01);
     }
 
     [Fact]

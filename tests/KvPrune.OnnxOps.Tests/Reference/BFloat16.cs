@@ -14,6 +14,11 @@ internal static class BFloat16
         return BitConverter.UInt32BitsToSingle(upper << 16);
     }
 
+    /// <summary>The largest one that is not above a value.</summary>
+    public static float RoundDown(float value) => value < 0
+        ? -RoundUp(-value)
+        : BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(value) & 0xffff0000);
+
     /// <summary>The smallest one that is not below a positive value.</summary>
     public static float RoundUp(float value)
     {

@@ -27,18 +27,28 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy)
         var count = Math.Max(0, _rows.Count - _sealed - policy.RecentWindow) / Tile * Tile;
         int[] all = [.. Enumerable.Range(0, shape.HeadSize)];
         var channels = observed is null || count == 0 ? all : ThinkChannels(observed, _rows.GetRange(_sealed, count));
-        for (var end = _sealed + count; _sealed < end; _sealed++)
-        {
-            var (key, value) = _rows[_sealed];
-            _rows[_sealed] = (
-                ReferenceRow.Pruned(key.Stored, channels, policy.KeySparsity, policy.KeyStorage),
-                ReferenceRow.Pruned(value.Stored, all, policy.ValueSparsity, policy.ValueStorage));
-        }
+        for (var end = _sealed + count; _sealed < end; _sealed += Tile)
+            SealTile(channels, all);
 
         if (observed is null)
             return;
         for (var i = _sealed; i < _rows.Count; i++)
             _rows[i] = ToTail(_rows[i].Key.Stored, _rows[i].Value.Stored);
+    }
+
+    private void SealTile(int[] channels, int[] all)
+    {
+        var tile = _rows.GetRange(_sealed, Tile);
+        var keys = tile.Select(row =>
+            ReferenceRow.Pruned(row.Key.Stored, channels, policy.KeySparsity, policy.KeyStorage)).ToArray();
+        if (policy.KeyStorage == KvStorage.Int4 && ReferenceRow.Kept(channels.Length, policy.KeySparsity) == channels.Length)
+            keys = ReferenceInt4.Keys(keys, channels);
+        var values = tile.Select(row =>
+            ReferenceRow.Pruned(row.Value.Stored, all, policy.ValueSparsity, policy.ValueStorage)).ToArray();
+        if (policy.ValueStorage == KvStorage.Int4 && ReferenceRow.Kept(all.Length, policy.ValueSparsity) == all.Length)
+            values = Array.ConvertAll(values, ReferenceInt4.Value);
+        for (var i = 0; i < Tile; i++)
+            _rows[_sealed + i] = (keys[i], values[i]);
     }
 
     /// <summary>
@@ -88,5 +98,5 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy)
         (ReferenceRow.Dense(key, Tail(policy.KeyStorage)), ReferenceRow.Dense(value, Tail(policy.ValueStorage)));
 
     private static KvStorage Tail(KvStorage storage) =>
-        storage == KvStorage.Float32 ? KvStorage.Float32 : KvStorage.BFloat16;
+        storage is KvStorage.Float32 or KvStorage.Float16 ? storage : KvStorage.BFloat16;
 }

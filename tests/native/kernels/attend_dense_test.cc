@@ -9,6 +9,8 @@ namespace {
 using AttendDenseTest = KernelTest;
 KVPRUNE_ALL_KERNELS(AttendDenseTest);
 
+constexpr Storage kFloating[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kFloat16};
+
 struct Plain {
   Rows rows;
   std::vector<float> floats;
@@ -21,6 +23,9 @@ struct Plain {
         if (storage == Storage::kBFloat16) {
           value = static_cast<float>(oracle::RoundToBFloat16(value));
           halves.push_back(FloatToBFloat16(value));
+        } else if (storage == Storage::kFloat16) {
+          value = static_cast<float>(oracle::RoundToFloat16(value));
+          halves.push_back(FloatToFloat16(value));
         } else {
           floats.push_back(value);
         }
@@ -77,10 +82,9 @@ double Tolerance(Storage key_storage, Storage value_storage, const std::string& 
 
 TEST_P(AttendDenseTest, AgreesWithTheOracleForEveryRowCount) {
   std::mt19937 random(21);
-  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16};
   for (int head_size : {64, 96, 128}) {
-    for (Storage key : storages) {
-      for (Storage value : storages) {
+    for (Storage key : kFloating) {
+      for (Storage value : kFloating) {
         for (int count : {1, 31, 32, 33, 63, 64, 65, 95, 96, 97}) {
           for (int query_rows : {1, 2, 4, 7, 8}) {
             if (head_size > 64 && (count + query_rows) % 3 != 0) continue;
@@ -96,7 +100,7 @@ TEST_P(AttendDenseTest, AgreesWithTheOracleForEveryRowCount) {
 
 TEST_P(AttendDenseTest, AgreesWithTheOracleForLongRows) {
   std::mt19937 random(25);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+  for (Storage storage : kFloating) {
     for (int count : {1023, 1024, 1025, std::uniform_int_distribution<int>(130, 1500)(random)}) {
       for (int head_size : {32, 80, 160})
         ExpectOracle(head_size, storage, storage, std::vector<int64_t>(5, count),
@@ -107,7 +111,7 @@ TEST_P(AttendDenseTest, AgreesWithTheOracleForLongRows) {
 
 TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnPrefix) {
   std::mt19937 random(22);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+  for (Storage storage : kFloating) {
     const double tolerance = Tolerance(storage, storage, GetParam());
     ExpectOracle(64, storage, storage, {1, 2, 3, 4, 5, 6, 7, 8}, tolerance, &random);
     ExpectOracle(64, storage, storage, {61, 62, 63, 64, 65, 66, 67, 68}, tolerance, &random);
@@ -119,7 +123,7 @@ TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnPrefix) {
 
 TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnWindow) {
   std::mt19937 random(24);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+  for (Storage storage : kFloating) {
     for (float softcap : {0.0f, 2.0f}) {
       const double tolerance = Tolerance(storage, storage, GetParam());
       for (int64_t window : {1, 5, 63, 64, 65, 130}) {
@@ -135,7 +139,7 @@ TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnWindow) {
 
 TEST_P(AttendDenseTest, TakesEveryHeadSize) {
   std::mt19937 random(23);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+  for (Storage storage : kFloating) {
     for (int head_size = 8; head_size <= kMaxHeadSize; head_size += 8) {
       ExpectOracle(head_size, storage, storage, {70, 69, 68}, Tolerance(storage, storage, GetParam()),
                    &random);

@@ -8,13 +8,15 @@ namespace {
 using AttendTilesTest = KernelTest;
 KVPRUNE_ALL_KERNELS(AttendTilesTest);
 
-// Float arithmetic; native bfloat16 rounds queries and weights to 8 bits; int8 rounds them to 15 and 16.
+// Float arithmetic; native bfloat16 rounds queries and weights to 8 bits; int8 and int4 round them to 15 and
+// 16.
 double Tolerance(const TileCase& tile_case, const std::string& kernels) {
   const auto uses = [&](Storage storage) {
     return tile_case.key_storage == storage || tile_case.value_storage == storage;
   };
   if (kernels == "avx512_bf16" && uses(Storage::kBFloat16)) return 1e-2;
-  if (kernels != "scalar" && uses(Storage::kInt8)) return 1e-3;
+  if (kernels == "scalar") return 2e-5;
+  if (uses(Storage::kInt8) || uses(Storage::kInt4)) return 1e-3;
   return 2e-5;
 }
 
@@ -78,13 +80,12 @@ TEST_P(AttendTilesTest, AgreesWithTheOracleForEveryFormat) {
 
 TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
   std::mt19937 random(12);
-  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
   for (int head_size : {8, 16, 32, 40, 80, 160, 192, 256}) {
-    for (int i = 0; i < 9; ++i) {
-      const int channels = head_size - i % 5;
-      const TileCase tile_case{head_size,       channels,
-                               storages[i % 3], i % 2 == 0 ? channels : channels / 2 + 1,
-                               storages[i / 3], i % 4 < 2 ? head_size : head_size / 2};
+    for (int i = 0; i < 15; ++i) {
+      const int channels = head_size - i % 7;
+      const TileCase tile_case{head_size,        channels,
+                               kStorages[i % 5], i % 2 == 0 ? channels : channels / 2 + 1,
+                               kStorages[i / 3], i % 4 < 2 ? head_size : head_size / 2};
       const TileData data(tile_case, 2, &random);
       for (int query_rows : {3, 5, 6, 8}) {
         ExpectOracle(data, 1, query_rows, Tolerance(tile_case, GetParam()), &random);
@@ -97,7 +98,7 @@ TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
 // A window's border may lie anywhere in a tile and differ between query rows; a row may see no token at all.
 TEST_P(AttendTilesTest, EveryQueryRowSeesItsOwnTokens) {
   std::mt19937 random(16);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     for (int kept : {64, 24}) {
       const TileCase tile_case{64, 64, storage, kept, storage, kept};
       const TileData data(tile_case, 3, &random);
@@ -121,10 +122,62 @@ TEST_P(AttendTilesTest, EveryQueryRowSeesItsOwnTokens) {
   }
 }
 
+// Lengths around the borders of blocks and tiles, from the first token and up to the last.
+TEST_P(AttendTilesTest, TakesLengthsAroundEveryBorder) {
+  std::mt19937 random(17);
+  const int tiles = 17, tokens = tiles * kTileTokens;
+  for (int head_size : {32, 64, 128}) {
+    for (Storage storage : kStorages) {
+      for (int kept : {head_size, head_size / 2}) {
+        const TileCase tile_case{head_size, head_size, storage, kept, storage, kept};
+        const TileData data(tile_case, tiles, &random);
+        for (int64_t length : {1, 31, 32, 33, 63, 64, 65, 95, 96, 97, 1023, 1024, 1025}) {
+          SCOPED_TRACE(tile_case.Name() + ", length " + std::to_string(length));
+          const Rows queries = RandomQueries(3, head_size, &random);
+          const std::vector<RowRange> seen = {{0, length}, {tokens - length, tokens}, {7, 7 + length}};
+          AttentionState state;
+          state.Reset(3, head_size);
+          Kernels().attend_tiles(data.format, data.tile(0), tiles, Flatten(queries).data(), 3, seen.data(), 0,
+                                 &state);
+          const auto expected = Expected(queries, data.stored_keys, data.stored_values, seen, 0);
+          EXPECT_LE(RelativeError(state, head_size, expected), Tolerance(tile_case, GetParam()));
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// Many small weights beside a large one must not be rounded away.
+TEST_P(AttendTilesTest, SmallWeightsKeepTheirShare) {
+  for (Storage storage : kStorages) {
+    std::vector<float> keys(kTileTokens * 64, 0.0f), values(kTileTokens * 64, 1.0f);
+    // One token's weight is 600 times that of each other one, and its values are others.
+    keys[20 * 64] = std::log(600.0f);
+    for (int channel = 0; channel < 64; ++channel) {
+      values[20 * 64 + channel] = -1.0f;
+      for (int token = 0; token < kTileTokens; ++token) values[token * 64 + channel] += 1e-3f * channel;
+    }
+    const TileFormat format = MakeTileFormat(64, 64, storage, 64, storage, 64);
+    const std::vector<uint8_t> channels = EvenChannels(64, 64);
+    std::vector<uint8_t> tile(format.stride + kOverreadBytes);
+    Kernels().pack_tile(format, keys.data(), values.data(), 64, channels.data(), tile.data());
+    std::vector<float> query(64, 0.0f);
+    query[0] = 1;
+    AttentionState state;
+    state.Reset(1, 64);
+    Kernels().attend_tiles(format, tile.data(), 1, query.data(), 1, nullptr, 0, &state);
+    float output[64];
+    float* rows[] = {output};
+    FinishAttention(state, 1, 64, nullptr, rows);
+    EXPECT_NEAR(output[0], (63.0 - 600.0) / 663.0, 0.005) << "storage " << static_cast<int>(storage);
+  }
+}
+
 // A maximum that rises late has to rescale what came before; a lower one must not.
 TEST_P(AttendTilesTest, FollowsARunningMaximum) {
   std::mt19937 random(13);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     const TileCase tile_case{64, 64, storage, 64, storage, 64};
     const TileData data(tile_case, 3, &random);
     // Queries along one stored key give that token a logit far above the others.
@@ -142,7 +195,7 @@ TEST_P(AttendTilesTest, FollowsARunningMaximum) {
 
 TEST_P(AttendTilesTest, ZeroQueriesAverageTheValues) {
   std::mt19937 random(14);
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     const TileCase tile_case{64, 40, storage, 20, storage, 32};
     const TileData data(tile_case, 1, &random);
     const Rows queries(2, std::vector<float>(40, 0.0f));
@@ -156,7 +209,7 @@ TEST_P(AttendTilesTest, ZeroQueriesAverageTheValues) {
 
 // A row that cannot be represented must surface in the output, not be averaged away.
 TEST_P(AttendTilesTest, NotANumberReachesTheOutput) {
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     for (bool in_keys : {true, false}) {
       for (int nonzeros : {64, 16}) {
         const TileFormat format = MakeTileFormat(64, 64, storage, nonzeros, storage, nonzeros);

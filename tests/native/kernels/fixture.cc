@@ -25,7 +25,7 @@ std::vector<uint8_t> EvenChannels(int kept, int head_size) {
 }
 
 std::string TileCase::Name() const {
-  static const char* const names[] = {"float32", "bfloat16", "int8"};
+  static const char* const names[] = {"float32", "bfloat16", "int8", "float16", "int4"};
   std::ostringstream name;
   name << "head size " << head_size << ", K " << names[static_cast<int>(key_storage)] << ' ' << key_nonzeros
        << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros;
@@ -34,9 +34,17 @@ std::string TileCase::Name() const {
 
 std::vector<TileCase> TileCases(int head_size) {
   std::vector<TileCase> cases;
-  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
-  for (Storage key : storages) {
-    for (Storage value : storages) {
+  const int count = static_cast<int>(std::size(kStorages));
+  for (int pair = 0; pair < count * count; ++pair) {
+    const Storage key = kStorages[pair / count], value = kStorages[pair % count];
+    // The halves of a tile have nothing to do with each other, so most pairs are tried once.
+    if (pair % count != pair / count && pair % count != (pair / count + 1) % count) {
+      const int channels = head_size - pair % 4;
+      cases.push_back({head_size, channels, key, pair % 3 == 0 ? channels : channels / 2, value,
+                       pair % 2 == 0 ? head_size : head_size / 3});
+      continue;
+    }
+    {
       for (double sparsity : {0.0, 0.5, 0.7}) {
         for (double channel_sparsity : {0.0, 0.4}) {
           const int channels = head_size - static_cast<int>(channel_sparsity * head_size);
@@ -65,12 +73,18 @@ TileData::TileData(const TileCase& tile_case, int tile_count, std::mt19937* rand
     Kernels().pack_tile(format, flat_keys.data() + offset, flat_values.data() + offset, tile_case.head_size,
                         channels.data(), tile(index));
   }
+  Rows gathered(keys.size());
   for (size_t token = 0; token < keys.size(); ++token) {
-    std::vector<float> gathered;
-    for (uint8_t channel : channels) gathered.push_back(keys[token][channel]);
-    stored_keys.push_back(oracle::StoredRow(gathered, {tile_case.key_storage, tile_case.key_nonzeros}));
-    stored_values.push_back(
-        oracle::StoredRow(values[token], {tile_case.value_storage, tile_case.value_nonzeros}));
+    for (uint8_t channel : channels) gathered[token].push_back(keys[token][channel]);
+  }
+  for (int first = 0; first < tile_count * kTileTokens; first += kTileTokens) {
+    const auto add = [&](const Rows& rows, const oracle::SectionRules& rules,
+                         std::vector<std::vector<double>>* to) {
+      for (auto& row : oracle::StoredTile({rows.begin() + first, rows.begin() + first + kTileTokens}, rules))
+        to->push_back(std::move(row));
+    };
+    add(gathered, {tile_case.key_storage, tile_case.key_nonzeros, true}, &stored_keys);
+    add(values, {tile_case.value_storage, tile_case.value_nonzeros, false}, &stored_values);
   }
 }
 

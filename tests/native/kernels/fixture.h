@@ -33,6 +33,9 @@ inline constexpr const char* kAllKernels[] = {"scalar", "avx2", "avx512", "avx51
 #define KVPRUNE_ALL_KERNELS(suite) \
   INSTANTIATE_TEST_SUITE_P(All, suite, testing::ValuesIn(kAllKernels), KernelName)
 
+inline constexpr Storage kStorages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8,
+                                        Storage::kFloat16, Storage::kInt4};
+
 // Normal values with channels of different size, as keys have.
 Rows RandomRows(int count, int width, std::mt19937* random);
 
@@ -53,7 +56,7 @@ struct TileCase {
   std::string Name() const;
 };
 
-// Every storage of K and V, with and without removed channels and elements.
+// Every pair of storages of K and V; every storage of each with and without removed channels and elements.
 std::vector<TileCase> TileCases(int head_size);
 
 // Tiles of random rows with what the oracle says they hold. The buffer ends where the contract lets kernels

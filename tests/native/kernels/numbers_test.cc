@@ -31,6 +31,36 @@ TEST(BFloat16Test, EveryValueSurvivesARoundTrip) {
   }
 }
 
+TEST(Float16Test, RoundsToTheNearestEven) {
+  std::mt19937 random(43);
+  std::uniform_int_distribution<uint32_t> any;
+  // Exponents of about float16's range, where the others all end up as 0 or infinity.
+  std::uniform_int_distribution<uint32_t> exponent(127 - 30, 127 + 20);
+  for (int i = 0; i < 300000; ++i) {
+    const uint32_t bits = any(random);
+    const float value =
+        std::bit_cast<float>(i % 3 == 0 ? bits : (bits & 0x807fffffu) | exponent(random) << 23);
+    if (std::isnan(value)) {
+      ASSERT_TRUE(std::isnan(Float16ToFloat(FloatToFloat16(value))));
+    } else {
+      ASSERT_EQ(Float16ToFloat(FloatToFloat16(value)), oracle::RoundToFloat16(value)) << value;
+    }
+  }
+  EXPECT_EQ(FloatToFloat16(65519.0f), 0x7bff);
+  EXPECT_EQ(FloatToFloat16(65520.0f), 0x7c00);
+  EXPECT_EQ(FloatToFloat16(-0.0f), 0x8000);
+  EXPECT_EQ(FloatToFloat16(0x1p-25f), 0);              // halfway, down to even
+  EXPECT_EQ(FloatToFloat16(0x1.8p-24f), 2);            // halfway, up to even
+  EXPECT_EQ(FloatToFloat16(0x1.ffep-15f), 0x3ff + 1);  // the largest subnormal ones round to a normal one
+}
+
+TEST(Float16Test, EveryValueSurvivesARoundTrip) {
+  for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
+    const float value = Float16ToFloat(static_cast<uint16_t>(bits));
+    if (!std::isnan(value)) ASSERT_EQ(FloatToFloat16(value), bits);
+  }
+}
+
 TEST(RotaryTest, TurnsEachPairByItsAngle) {
   for (int rotary_size : {2, 32, 64}) {
     const int half = rotary_size / 2;

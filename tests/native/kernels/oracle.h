@@ -11,16 +11,21 @@
 namespace kvprune::oracle {
 
 // How one section treats its rows.
-struct RowRules {
+struct SectionRules {
   Storage storage;
   int nonzeros;
+  bool keys;
 };
 
 // Nearest bfloat16 (ties to even), by arithmetic on the value.
 double RoundToBFloat16(double value);
 
-// What a row reads as after pruning and rounding: removed elements are 0.
-std::vector<double> StoredRow(const std::vector<float>& row, const RowRules& rules);
+// The same for IEEE binary16.
+double RoundToFloat16(double value);
+
+// What the rows of a tile read as after pruning and rounding: removed elements are 0.
+std::vector<std::vector<double>> StoredTile(const std::vector<std::vector<float>>& rows,
+                                            const SectionRules& rules);
 
 struct Output {
   std::vector<double> values;  // head_size

@@ -52,14 +52,17 @@ TEST_P(PackTileTest, HoldsExactlyWhatTheOracleKeeps) {
 
 TEST_P(PackTileTest, TakesEveryHeadSizeAndNonzeroCount) {
   std::mt19937 random(2);
-  const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
   for (int head_size : {8, 16, 40, 80, 104, 160, 256}) {
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < 20; ++i) {
       const int channels = std::uniform_int_distribution<int>(1, head_size)(random);
       const int key_nonzeros = std::uniform_int_distribution<int>(1, channels)(random);
       const int value_nonzeros = std::uniform_int_distribution<int>(1, head_size)(random);
-      const TileCase tile_case{head_size,           channels,      storages[i % 3], key_nonzeros,
-                               storages[i / 3 % 3], value_nonzeros};
+      const TileCase tile_case{head_size,
+                               channels,
+                               kStorages[i % 5],
+                               i % 2 == 0 ? channels : key_nonzeros,
+                               kStorages[(i / 2 + 1) % 5],
+                               i % 3 == 0 ? head_size : value_nonzeros};
       SCOPED_TRACE(tile_case.Name());
       ExpectStoredExactly(TileData(tile_case, 1, &random));
       if (HasFatalFailure()) return;
@@ -84,7 +87,7 @@ Unpacked RoundTrip(const TileCase& tile_case, const std::vector<float>& row) {
 }
 
 TEST_P(PackTileTest, KeepsTheLowerChannelsOfEqualMagnitudes) {
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     for (int head_size : {64, 96, 128}) {
       std::vector<float> row(head_size);
       for (int i = 0; i < head_size; ++i) row[i] = i % 2 == 0 ? 1.0f : -1.0f;
@@ -105,7 +108,7 @@ TEST_P(PackTileTest, KeepsTheLowerChannelsOfEqualMagnitudes) {
 }
 
 TEST_P(PackTileTest, KeepsZeroRowsZeroAndTinyRowsFinite) {
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     for (float value : {0.0f, std::numeric_limits<float>::denorm_min(), 1e-38f}) {
       const Unpacked rows = RoundTrip({64, 64, storage, 32, storage, 64}, std::vector<float>(64, value));
       for (float stored : rows.values) ASSERT_NEAR(stored, value, 1.2e-38f);
@@ -115,17 +118,50 @@ TEST_P(PackTileTest, KeepsZeroRowsZeroAndTinyRowsFinite) {
 }
 
 TEST_P(PackTileTest, LeavesNotANumberVisible) {
-  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8}) {
+  for (Storage storage : kStorages) {
     for (float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
       std::vector<float> row(64, 1.0f);
       row[50] = bad;
-      const Unpacked rows = RoundTrip({64, 64, storage, 8, storage, 8}, row);
-      for (int token = 0; token < kTileTokens; ++token) {
-        ASSERT_FALSE(std::isfinite(rows.keys[token * 64 + 50]));
-        ASSERT_FALSE(std::isfinite(rows.values[token * 64 + 50]));
+      for (int nonzeros : {8, 64}) {
+        const Unpacked rows = RoundTrip({64, 64, storage, nonzeros, storage, nonzeros}, row);
+        for (int token = 0; token < kTileTokens; ++token) {
+          ASSERT_FALSE(std::isfinite(rows.keys[token * 64 + 50]));
+          ASSERT_FALSE(std::isfinite(rows.values[token * 64 + 50]));
+        }
       }
     }
   }
+}
+
+// Groups far from zero, of equal values, of huge and of tiny ones.
+TEST_P(PackTileTest, Int4IsOffByAtMostHalfAScale) {
+  std::mt19937 random(4);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  const float cases[][2] = {{0, 1},     {100, 1},       {-100, 1},   {-7, 0},
+                            {0, 1e38f}, {3e37f, 1e30f}, {0, 1e-36f}, {-1e-38f, 1e-39f}};
+  for (const auto& [middle, spread] : cases) {
+    SCOPED_TRACE(testing::Message() << middle << " +- " << spread);
+    std::vector<float> row(96);
+    for (float& value : row) value = middle + spread * uniform(random);
+    const Unpacked rows = RoundTrip({96, 96, Storage::kInt4, 96, Storage::kInt4, 96}, row);
+    // All rows are equal: a channel's group has one value, a row's groups are channels 0-63 and 64-95.
+    for (int channel = 0; channel < 96; ++channel) {
+      // Rounding the zero down widens a group by up to 1/128 of it.
+      const float wide = 2 * spread + std::abs(middle) / 64;
+      ASSERT_NEAR(rows.values[channel], row[channel], wide / 15 * 0.51f + 1.2e-38f)
+          << "V, channel " << channel;
+      ASSERT_NEAR(rows.keys[channel], row[channel], std::abs(row[channel]) / 128 / 15 + 1.2e-38f)
+          << "K, channel " << channel;
+    }
+  }
+}
+
+TEST_P(PackTileTest, Int4RangesBeyondFloatsReadAsNotANumber) {
+  std::vector<float> row(64, -3e38f);
+  row[9] = 3e38f;
+  const Unpacked rows = RoundTrip({64, 64, Storage::kInt4, 64, Storage::kInt4, 64}, row);
+  EXPECT_TRUE(std::isnan(rows.values[0]));
+  EXPECT_NEAR(rows.keys[9], 3e38f, 3e38f / 1000);
 }
 
 TEST_P(PackTileTest, MakesTheSameBytesAsTheScalarKernels) {

@@ -38,6 +38,23 @@ TEST(TileFormatTest, Int8SectionsBeginWithOneScalePerToken) {
   EXPECT_EQ(SectionBytes(format, false), 64 * std::ceil((128 + 96 * 64 / 8 + 64 * 30) / 64.0));
 }
 
+TEST(TileFormatTest, DenseInt4SectionsHaveAScaleAndAZeroPerGroupAndStep) {
+  const TileFormat format = MakeTileFormat(96, 58, Storage::kInt4, 58, Storage::kInt4, 96);
+  EXPECT_EQ(format.key.value_offset, 60u * 4);
+  EXPECT_EQ(SectionBytes(format, true), 64 * std::ceil((60 * 4 + 64 * 60 / 2) / 64.0));
+  // Channels 0 to 63 and 64 to 95.
+  EXPECT_EQ(format.value.value_offset - format.value.scale_offset, 2u * 64 * 4);
+  EXPECT_EQ(format.value.step_zero_offset(95) - format.value.scale_offset, 64u * 4 + 64 * 2);
+  EXPECT_EQ(SectionBytes(format, false), 2u * 64 * 4 + 96 * 64 / 2);
+}
+
+TEST(TileFormatTest, Int4BitmapsTakeHalfAByteAnElement) {
+  const TileFormat format = MakeTileFormat(96, 58, Storage::kInt4, 17, Storage::kInt4, 29);
+  EXPECT_EQ(format.key.mask_offset, 128u);
+  EXPECT_EQ(SectionBytes(format, true), 64 * std::ceil((128 + 64 * 60 / 8 + 64 * 17 / 2) / 64.0));
+  EXPECT_EQ(SectionBytes(format, false), 64 * std::ceil((128 + 64 * 96 / 8 + 64 * 29 / 2) / 64.0));
+}
+
 TEST(TileFormatTest, PadsLanesToABlockAndStrideToAVector) {
   for (int head_size = 8; head_size <= kMaxHeadSize; head_size += 8) {
     const TileFormat format =

@@ -39,7 +39,9 @@ typedef enum kvp_status {
 typedef enum kvp_storage {
   KVP_STORAGE_FLOAT32 = 0,
   KVP_STORAGE_BFLOAT16 = 1,
-  KVP_STORAGE_INT8 = 2
+  KVP_STORAGE_INT8 = 2,    /* a bfloat16 scale per row */
+  KVP_STORAGE_FLOAT16 = 3, /* IEEE binary16 */
+  KVP_STORAGE_INT4 = 4     /* KIVI: scale and zero per K channel and 64 tokens, per V row and 64 channels */
 } kvp_storage;
 
 typedef struct kvp_model_shape {

@@ -11,7 +11,8 @@ void StoreRow(const float* row, int size, Storage storage, uint8_t* target) {
     return;
   }
   auto* out = reinterpret_cast<uint16_t*>(target);
-  for (int i = 0; i < size; ++i) out[i] = FloatToBFloat16(row[i]);
+  for (int i = 0; i < size; ++i)
+    out[i] = storage == Storage::kFloat16 ? FloatToFloat16(row[i]) : FloatToBFloat16(row[i]);
 }
 
 void LoadRows(const uint8_t* source, int64_t size, Storage storage, float* rows) {
@@ -20,7 +21,8 @@ void LoadRows(const uint8_t* source, int64_t size, Storage storage, float* rows)
     return;
   }
   const auto* in = reinterpret_cast<const uint16_t*>(source);
-  for (int64_t i = 0; i < size; ++i) rows[i] = BFloat16ToFloat(in[i]);
+  for (int64_t i = 0; i < size; ++i)
+    rows[i] = storage == Storage::kFloat16 ? Float16ToFloat(in[i]) : BFloat16ToFloat(in[i]);
 }
 
 int64_t HalfBytes(const ModelShape& shape, int capacity, Storage storage) {

@@ -12,7 +12,8 @@
 namespace kvprune {
 
 // The newest rows of every layer and KV head, unpruned: [layers, kv_heads, capacity, head_size] for K, then
-// for V, in float for float storage and bfloat16 otherwise. Rows that a checkpoint refers to never change.
+// for V, in the policy's storage where that is floating-point and in bfloat16 otherwise. Rows that a
+// checkpoint refers to never change.
 class DenseTail {
  public:
   static Status Create(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,

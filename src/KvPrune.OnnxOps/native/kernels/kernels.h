@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
@@ -22,12 +23,12 @@ struct AttentionState {
   void Reset(int rows, int head_size);
 };
 
-// Rows of one KV head stored plainly, row-major [rows, head_size], either float or bfloat16.
+// Rows of one KV head stored plainly, row-major [rows, head_size], as floating-point numbers.
 struct DenseRows {
   const void* keys;
   const void* values;
-  Storage key_storage;    // kFloat32 or kBFloat16
-  Storage value_storage;  // kFloat32 or kBFloat16
+  Storage key_storage;    // kFloat32, kBFloat16 or kFloat16
+  Storage value_storage;  // kFloat32, kBFloat16 or kFloat16
   int head_size;
 };
 
@@ -58,10 +59,17 @@ struct KernelTable {
                        float softcap, AttentionState* state);
 
   // Packs 64 token rows into one tile: gathers `channels` (key_channels ascending indices), keeps the
-  // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel;
-  // bfloat16 sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds or
-  // quantises. An int8 row's scale is its largest magnitude / 127, rounded up; a row with infinities or NaN
-  // reads as NaN. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
+  // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit
+  // sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds to nearest
+  // even or quantises. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
+  //
+  // float16: 65520 and more becomes infinite.
+  // int8, and int4 bitmaps with 7 in place of 127: a row's scale is its largest magnitude / 127 rounded up to
+  // bfloat16, so that nothing is clipped; a row with infinities or NaN reads as NaN.
+  // int4: a group (K: one channel of the tile's tokens, V: 64 channels of one token) has its least value
+  // rounded down to bfloat16 as zero and (largest - zero) / 15 rounded up as scale, and every value is off by
+  // at most half a scale. A group with infinities, NaN or a range beyond float's reads as NaN.
+  // Scales and zeros are 0 or normal numbers, so that processors that flush subnormals read the same.
   void (*pack_tile)(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
                     const uint8_t* channels, uint8_t* tile);
 };

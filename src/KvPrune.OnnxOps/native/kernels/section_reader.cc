@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 
 namespace kvprune {
 namespace {
@@ -26,6 +27,12 @@ struct BFloat16Element {
   static constexpr int kInterleave = 2;
   using Mask = uint32_t;
   static float Read(const uint8_t* from) { return BFloat16ToFloat(Load<uint16_t>(from)); }
+};
+
+struct Float16Element {
+  static constexpr int kInterleave = 2;
+  using Mask = uint32_t;
+  static float Read(const uint8_t* from) { return Float16ToFloat(Load<uint16_t>(from)); }
 };
 
 struct Int8Element {
@@ -88,11 +95,48 @@ void SectionReader::ReadBlock(float* elements) {
       return Read<BFloat16Element>(section_, &masks_, &values_, elements);
     case Storage::kInt8:
       return Read<Int8Element>(section_, &masks_, &values_, elements);
+    case Storage::kFloat16:
+      return Read<Float16Element>(section_, &masks_, &values_, elements);
+    case Storage::kInt4:
+      return section_.bitmap ? ReadInt4Bitmap(elements) : ReadInt4(elements);
+  }
+}
+
+void SectionReader::ReadInt4(float* elements) {
+  const uint8_t* scales = tile_ + section_.step_scale_offset(lane_);
+  const uint8_t* zeros = tile_ + section_.step_zero_offset(lane_);
+  lane_ += kBlockLanes;
+  for (int step = 0; step < section_.reduction; ++step) {
+    const float scale = BFloat16ToFloat(Load<uint16_t>(scales + 2 * step));
+    const float zero = BFloat16ToFloat(Load<uint16_t>(zeros + 2 * step));
+    const uint8_t* bytes = values_ + static_cast<ptrdiff_t>(step / 4) * 4 * kVectorLanes + step % 4;
+    for (int lane = 0; lane < kVectorLanes; ++lane) {
+      const unsigned pair = bytes[4 * lane];
+      elements[step * kBlockLanes + lane] = static_cast<float>(pair & 15u) * scale + zero;
+      elements[step * kBlockLanes + kVectorLanes + lane] = static_cast<float>(pair >> 4) * scale + zero;
+    }
+  }
+  values_ += static_cast<ptrdiff_t>(section_.reduction) * kVectorLanes;
+}
+
+void SectionReader::ReadInt4Bitmap(float* elements) {
+  std::memset(elements, 0, sizeof(float) * kBlockLanes * section_.reduction);
+  for (int step = 0; step < section_.reduction; step += 4, elements += 4 * kBlockLanes) {
+    for (int half = 0; half < kBlockLanes; half += kVectorLanes) {
+      uint64_t mask = Load<uint64_t>(masks_);
+      masks_ += sizeof mask;
+      for (; mask != 0; mask &= mask - 1, ++read_) {
+        const int bit = __builtin_ctzll(mask);
+        const int number = values_[read_ / 2] >> (read_ % 2 * 4) & 15;
+        elements[bit % 4 * kBlockLanes + half + bit / 4] = static_cast<float>(number - 8);
+      }
+    }
   }
 }
 
 float SectionReader::Scale(int token) const {
-  return section_.storage == Storage::kInt8 ? BFloat16ToFloat(Load<uint16_t>(scales_ + 2 * token)) : 1.0f;
+  if (!section_.per_token_scales()) return 1.0f;
+  return BFloat16ToFloat(Load<uint16_t>(tile_ + section_.scale_offset + static_cast<ptrdiff_t>(token) * 2));
 }
 
 }  // namespace kvprune

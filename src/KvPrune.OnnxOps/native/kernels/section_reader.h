@@ -12,22 +12,27 @@ class SectionReader {
  public:
   SectionReader(const TileSection& section, const uint8_t* tile)
       : section_(section),
-        scales_(tile + section.scale_offset),
+        tile_(tile),
         masks_(tile + section.mask_offset),
         values_(tile + section.value_offset) {}
 
-  // Writes the next block's elements as floats, [reduction, 32]; removed elements are 0 and int8 is not
-  // scaled.
+  // Writes the next block's elements as floats, [reduction, 32]; removed elements are 0, and Scale() is left
+  // to be applied.
   void ReadBlock(float* elements);
 
-  // The factor of a token's elements: 1 unless int8.
+  // The factor of a token's elements: 1 unless the section has a scale per token.
   float Scale(int token) const;
 
  private:
+  void ReadInt4(float* elements);
+  void ReadInt4Bitmap(float* elements);
+
   const TileSection& section_;
-  const uint8_t* scales_;
+  const uint8_t* tile_;
   const uint8_t* masks_;
   const uint8_t* values_;
+  int lane_ = 0;      // the next block's first
+  int64_t read_ = 0;  // int4 bitmaps: elements before the next block
 };
 
 }  // namespace kvprune

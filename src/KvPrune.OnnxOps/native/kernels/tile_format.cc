@@ -21,10 +21,13 @@ TileSection LayOut(Storage storage, int lanes, int reduction, int row_width, int
 
   const size_t elements = static_cast<size_t>(section.lanes) * section.reduction;
   section.scale_offset = *offset;
-  section.mask_offset = section.scale_offset + (storage == Storage::kInt8 ? kTileTokens * 2 : 0);
+  section.mask_offset = section.scale_offset;
+  if (section.per_token_scales()) section.mask_offset += kTileTokens * 2;
+  if (section.per_step_scales())
+    section.mask_offset = section.step_scale_offset(section.lanes + kInt4GroupLanes - 1);
   section.value_offset = section.mask_offset + (section.bitmap ? elements / 8 : 0);
   const size_t stored = section.bitmap ? static_cast<size_t>(kTileTokens) * row_nonzeros : elements;
-  *offset = RoundUp(section.value_offset + stored * ElementBytes(storage), kVectorBytes);
+  *offset = RoundUp(section.value_offset + stored * ElementBits(storage) / 8, kVectorBytes);
   return section;
 }
 

@@ -14,16 +14,36 @@ inline constexpr int kBlockLanes = 32;
 inline constexpr size_t kOverreadBytes = 64;
 inline constexpr int kMaxHeadSize = 256;
 
-enum class Storage : uint8_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2 };
+enum class Storage : uint8_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2, kFloat16 = 3, kInt4 = 4 };
 
+// Always inline, so that files compiled for other instruction sets leave no copy for the linker to choose.
+__attribute__((always_inline)) constexpr int ElementBits(Storage storage) {
+  switch (storage) {
+    case Storage::kFloat32:
+      return 32;
+    case Storage::kBFloat16:
+    case Storage::kFloat16:
+      return 16;
+    case Storage::kInt8:
+      return 8;
+    case Storage::kInt4:
+      return 4;
+  }
+  return 0;
+}
+
+// Of the storages that rows outside tiles have, which are those of floating-point numbers.
 constexpr size_t ElementBytes(Storage storage) {
-  return storage == Storage::kFloat32 ? 4 : storage == Storage::kBFloat16 ? 2 : 1;
+  return static_cast<size_t>(ElementBits(storage)) / 8;
 }
 
-// Consecutive reduction steps that share a lane's 32-bit word.
-constexpr int Interleave(Storage storage) {
-  return static_cast<int>(4 / ElementBytes(storage));
+// Consecutive reduction steps that share a lane's 32-bit word. (Int4 has as many as int8: see below.)
+__attribute__((always_inline)) constexpr int Interleave(Storage storage) {
+  return storage == Storage::kInt4 ? 4 : 32 / ElementBits(storage);
 }
+
+// Lanes that share the scales of a dense int4 section: a tile's tokens, or 64 of the head's channels.
+inline constexpr int kInt4GroupLanes = 64;
 
 // One half (K or V) of a tile, a sequence of 64-byte vectors of 16 lanes x `Interleave` reduction steps:
 //
@@ -39,15 +59,39 @@ constexpr int Interleave(Storage storage) {
 // `row_nonzeros` set elements, so sections and tiles have a fixed size.
 //
 // Int8 sections begin with one bfloat16 scale per token: value = int8 x scale[token], int8 in [-127, 127].
+//
+// Int4 sections put the two halves of a group of steps into one vector: a byte's low four bits belong to the
+// first 16 lanes, its high ones to the other 16. They are quantised as in KIVI (arXiv 2402.02750), K per
+// channel and V per token, and begin with the scales: for each group of 64 lanes one bfloat16 scale per
+// reduction step, then as many bfloat16 zeros: value = number x scale[step] + zero[step], number in [0, 15].
+//
+// Bitmaps of int4 are different, because a removed element is 0 and not the zero of a group: they begin with
+// one bfloat16 scale per token, as int8 does, and value = integer x scale[token], integer in [-7, 7]. Masks
+// are those of int8; the value area holds integer + 8, two to a byte, the earlier one in the low four bits,
+// without a gap between vectors.
 struct TileSection {
   Storage storage;
   bool bitmap;
   int lanes;            // padded
   int reduction;        // padded
   int row_nonzeros;     // set elements of a token row; the row's channels when not a bitmap
-  size_t scale_offset;  // from the tile's start; meaningful for int8 only
+  size_t scale_offset;  // from the tile's start; meaningful for integers only
   size_t mask_offset;   // meaningful for bitmaps only
   size_t value_offset;
+
+  __attribute__((always_inline)) constexpr bool per_token_scales() const {
+    return storage == Storage::kInt8 || (storage == Storage::kInt4 && bitmap);
+  }
+  __attribute__((always_inline)) constexpr bool per_step_scales() const {
+    return storage == Storage::kInt4 && !bitmap;
+  }
+  // The per-step scales of the 64 lanes around `lane`, and their zeros.
+  __attribute__((always_inline)) constexpr size_t step_scale_offset(int lane) const {
+    return scale_offset + static_cast<size_t>(lane / kInt4GroupLanes) * reduction * 4;
+  }
+  __attribute__((always_inline)) constexpr size_t step_zero_offset(int lane) const {
+    return step_scale_offset(lane) + static_cast<size_t>(reduction) * 2;
+  }
 };
 
 struct TileFormat {

@@ -13,7 +13,7 @@ Status Invalid(const char* name, double value, const char* rule) {
 }
 
 bool IsStorage(int32_t storage) {
-  return storage >= KVP_STORAGE_FLOAT32 && storage <= KVP_STORAGE_INT8;
+  return storage >= KVP_STORAGE_FLOAT32 && storage <= KVP_STORAGE_INT4;
 }
 
 // Written so that NaN is no fraction.

@@ -32,7 +32,7 @@ struct Policy {
 
  private:
   static Storage TailStorage(Storage storage) {
-    return storage == Storage::kFloat32 ? Storage::kFloat32 : Storage::kBFloat16;
+    return storage == Storage::kFloat32 || storage == Storage::kFloat16 ? storage : Storage::kBFloat16;
   }
 };
 

@@ -7,7 +7,7 @@
 // inline function of the standard library or of shared headers: the linker keeps one copy of those, and it
 // might keep one that other processors cannot run.
 
-// For processors with AVX2, FMA and F16C (Haswell, Zen and later).
+// For processors with AVX2, FMA and F16C (Haswell, Zen and later). Float16 and int4 go to the scalar kernels.
 namespace kvprune::avx2 {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,

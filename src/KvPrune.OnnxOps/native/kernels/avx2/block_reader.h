@@ -34,8 +34,9 @@ class BlockReader {
         return NextOf<2>();
       case Storage::kInt8:
         return NextOf<1>();
+      default:
+        __builtin_unreachable();
     }
-    __builtin_unreachable();
   }
 
  private:

@@ -2,6 +2,7 @@
 #include "kernels/avx2/bitmap_writer.h"
 #include "kernels/avx2/dense_tile.h"
 #include "kernels/avx2/stored_rows.h"
+#include "kernels/scalar/scalar.h"
 
 namespace kvprune::avx2 {
 namespace {
@@ -21,6 +22,8 @@ void PackKeys(const TileSection& section, const StoredRows& rows, uint8_t* scrat
       TransposeKeys(rows.elements, rows.row_bytes, section.reduction / 4, dense);
       if (section.bitmap) WriteKeyBitmap<4>(section, rows, dense, tile);
       return;
+    default:
+      __builtin_unreachable();
   }
 }
 
@@ -39,6 +42,8 @@ void PackValues(const TileSection& section, const StoredRows& rows, uint8_t* scr
       BlockInt8Values(rows.elements, rows.row_bytes, section.lanes, dense);
       if (section.bitmap) WriteValueBitmap<4>(section, rows, dense, tile);
       return;
+    default:
+      __builtin_unreachable();
   }
 }
 
@@ -46,6 +51,8 @@ void PackValues(const TileSection& section, const StoredRows& rows, uint8_t* scr
 
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* channels, uint8_t* tile) {
+  if (!IsFast(format.key.storage) || !IsFast(format.value.storage))
+    return scalar::PackTile(format, keys, values, row_stride, channels, tile);
   StoredRows rows;
   alignas(64) uint8_t scratch[kTileTokens * kMaxHeadSize * 4];
   alignas(32) float row[kMaxHeadSize] = {};

@@ -42,6 +42,8 @@ class TileAttention {
       case Storage::kInt8:
         ReadKeys<Int8Steps>(tile);
         break;
+      default:
+        __builtin_unreachable();
     }
     const bool int8_values = format_.value.storage == Storage::kInt8;
     for (int row = 0; row < query_rows_; ++row) {
@@ -57,6 +59,8 @@ class TileAttention {
         return ReadValues<BFloat16Steps>(tile);
       case Storage::kInt8:
         return ReadValues<Int8Steps>(tile);
+      default:
+        __builtin_unreachable();
     }
   }
 

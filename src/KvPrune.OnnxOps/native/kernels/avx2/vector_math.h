@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/tile_format.h"
+
 // Unnamed namespaces throughout this folder's headers: every source file gets its own copies, compiled with
 // its own instruction set.
 namespace kvprune {
@@ -91,6 +93,11 @@ inline __m256 Softcap(__m256 x, float cap) {
   const __m256 magnitude =
       _mm256_div_ps(_mm256_mul_ps(_mm256_sub_ps(one, power), _mm256_set1_ps(cap)), _mm256_add_ps(one, power));
   return _mm256_or_ps(magnitude, _mm256_and_ps(x, _mm256_set1_ps(-0.0f)));
+}
+
+// Storages with kernels of their own here.
+inline bool IsFast(Storage storage) {
+  return storage != Storage::kFloat16 && storage != Storage::kInt4;
 }
 
 inline int Min(int a, int b) {

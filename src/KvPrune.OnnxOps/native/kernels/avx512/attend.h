@@ -28,8 +28,8 @@ inline void AttendDenseBody(const DenseRows& rows, const RowRange* seen, const f
   const int head_size = rows.head_size;
   const TileFormat format =
       MakeTileFormat(head_size, head_size, rows.key_storage, head_size, rows.value_storage, head_size);
-  const int key_bytes = rows.key_storage == Storage::kFloat32 ? 4 : 2;
-  const int value_bytes = rows.value_storage == Storage::kFloat32 ? 4 : 2;
+  const int key_bytes = ElementBits(rows.key_storage) / 8;
+  const int value_bytes = ElementBits(rows.value_storage) / 8;
   alignas(64) uint8_t tile[2 * kTileTokens * kMaxHeadSize * 4];
   TileAttention attention(format, queries, query_rows, softcap, state);
   for (int64_t first = begin; first < end; first += kTileTokens) {
@@ -41,7 +41,7 @@ inline void AttendDenseBody(const DenseRows& rows, const RowRange* seen, const f
     if (rows.value_storage == Storage::kFloat32) {
       BlockFloatValues(values, row_count, head_size, tile + format.value.value_offset);
     } else {
-      BlockBFloat16Values(values, row_count, head_size, tile + format.value.value_offset);
+      BlockHalfWordValues(values, row_count, head_size, tile + format.value.value_offset);
     }
     attention.Add(tile, seen, first);
   }

@@ -7,7 +7,7 @@
 // function of the standard library or of shared headers: the linker keeps one copy of those, and it might
 // keep one that other processors cannot run.
 
-// For processors with AVX-512 F, BW, DQ, VL, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
+// For processors with AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
 namespace kvprune::avx512 {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,

@@ -44,8 +44,7 @@ inline __mmask16 FirstLanes(int count) {
   return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
 }
 
-// K section of rows of `words` 32-bit words each (one float or two bfloat16 channels, which is also a lane's
-// word).
+// K section of rows of `words` 32-bit words each (one, two or four channels, which is also a lane's word).
 inline void TransposeKeys(const uint8_t* rows, int row_count, int words, uint8_t* section) {
   const size_t row_bytes = static_cast<size_t>(words) * 4;
   for (int token = 0; token < kTileTokens; token += 16) {
@@ -81,8 +80,8 @@ inline void BlockFloatValues(const uint8_t* rows, int row_count, int head_size, 
   }
 }
 
-// V section of bfloat16 rows: tokens 2t and 2t + 1 share a lane's word.
-inline void BlockBFloat16Values(const uint8_t* rows, int row_count, int head_size, uint8_t* section) {
+// V section of bfloat16 or float16 rows: tokens 2t and 2t + 1 share a lane's word.
+inline void BlockHalfWordValues(const uint8_t* rows, int row_count, int head_size, uint8_t* section) {
   for (int channel = 0; channel < head_size; channel += kBlockLanes) {
     const int left = head_size - channel;
     const __mmask32 mask = left >= 32 ? 0xffffffffu : (1u << left) - 1;
@@ -103,8 +102,8 @@ inline void BlockBFloat16Values(const uint8_t* rows, int row_count, int head_siz
   }
 }
 
-// V section of int8 rows: tokens 4t to 4t + 3 share a lane's word. Always 64 rows.
-inline void BlockInt8Values(const uint8_t* rows, int head_size, uint8_t* section) {
+// V section of rows of bytes: tokens 4t to 4t + 3 share a lane's word. Always 64 rows.
+inline void BlockByteValues(const uint8_t* rows, int head_size, uint8_t* section) {
   for (int channel = 0; channel < head_size; channel += kBlockLanes) {
     const __mmask16 masks[2] = {FirstLanes(head_size - channel), FirstLanes(head_size - channel - 16)};
     for (int token = 0; token < kTileTokens; token += 4) {

@@ -2,6 +2,7 @@
 
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/dense_tile.h"
+#include "kernels/avx512/int4_rows.h"
 #include "kernels/avx512/stored_rows.h"
 
 namespace kvprune::avx512 {
@@ -19,10 +20,10 @@ uint64_t Spread(uint32_t lanes, int step) {
 template <int kInterleave>
 class BitmapWriter {
  public:
-  BitmapWriter(const TileSection& section, uint8_t* tile)
+  BitmapWriter(const TileSection& section, uint8_t* tile, uint8_t* values)
       : masks_(tile + section.mask_offset),
-        values_(tile + section.value_offset),
-        end_(values_ + static_cast<size_t>(kTileTokens) * section.row_nonzeros * (4 / kInterleave)) {}
+        values_(values),
+        end_(values + static_cast<size_t>(kTileTokens) * section.row_nonzeros * (4 / kInterleave)) {}
 
   void Write(const uint8_t* vector, uint64_t mask) {
     __builtin_memcpy(masks_, &mask, 2 * kInterleave);
@@ -46,22 +47,18 @@ class BitmapWriter {
     values_ += bytes;
   }
 
-  // Zeros up to the next multiple of 64 bytes of the tile.
-  void Finish(const uint8_t* tile) {
-    const size_t gap = (64 - static_cast<size_t>(values_ - tile) % 64) % 64;
-    _mm512_mask_storeu_epi8(values_, SetBits(static_cast<int>(gap)), _mm512_setzero_si512());
-  }
-
  private:
   uint8_t* masks_;
   uint8_t* values_;
   const uint8_t* const end_;
 };
 
+// Writes masks and kept elements; `dense` holds the vectors with the rows' bytes for int4 too.
 // K: lanes are tokens, so a vector's mask collects one bit column of 16 tokens per step.
 template <int kInterleave>
-void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile) {
-  BitmapWriter<kInterleave> writer(section, tile);
+void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile,
+                    uint8_t* values) {
+  BitmapWriter<kInterleave> writer(section, tile, values);
   for (int block = 0; block < kTileTokens; block += kBlockLanes) {
     for (int step = 0; step < section.reduction; step += kInterleave) {
       for (int token = block; token < block + kBlockLanes; token += 16, dense += 64) {
@@ -76,14 +73,13 @@ void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const ui
       }
     }
   }
-  writer.Finish(tile);
 }
 
 // V: lanes are channels, so a vector's mask joins 16 bits of the tokens that share its words.
 template <int kInterleave>
-void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense,
-                      uint8_t* tile) {
-  BitmapWriter<kInterleave> writer(section, tile);
+void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile,
+                      uint8_t* values) {
+  BitmapWriter<kInterleave> writer(section, tile, values);
   for (int block = 0; block < section.lanes; block += kBlockLanes) {
     for (int token = 0; token < kTileTokens; token += kInterleave) {
       for (int half = 0; half < kBlockLanes; half += 16, dense += 64) {
@@ -96,40 +92,94 @@ void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const 
       }
     }
   }
-  writer.Finish(tile);
 }
 
-void PackKeys(const TileSection& section, const StoredRows& rows, uint8_t* scratch, uint8_t* tile) {
-  uint8_t* dense = section.bitmap ? scratch : tile + section.value_offset;
-  TransposeKeys(rows.elements, kTileTokens, rows.row_bytes / 4, dense);
-  if (!section.bitmap) return;
-  switch (section.storage) {
-    case Storage::kFloat32:
-      return WriteKeyBitmap<1>(section, rows, dense, tile);
-    case Storage::kBFloat16:
-      return WriteKeyBitmap<2>(section, rows, dense, tile);
-    case Storage::kInt8:
-      return WriteKeyBitmap<4>(section, rows, dense, tile);
+// Room for a section's dense vectors and, for int4 bitmaps, the kept elements before they share bytes.
+struct Scratch {
+  alignas(64) uint8_t vectors[kTileTokens * kMaxHeadSize * 4];
+  alignas(64) uint8_t kept[kTileTokens * kMaxHeadSize + 64];
+};
+
+size_t StoredBytes(const TileSection& section) {
+  const size_t elements = section.bitmap ? static_cast<size_t>(kTileTokens) * section.row_nonzeros
+                                         : static_cast<size_t>(section.lanes) * section.reduction;
+  return elements * ElementBits(section.storage) / 8;
+}
+
+// `write_bitmap` is called with the vectors and where their kept elements go.
+template <class WriteBitmap>
+void FinishSection(const TileSection& section, const WriteBitmap& write_bitmap, Scratch* scratch,
+                   uint8_t* tile) {
+  uint8_t* values = tile + section.value_offset;
+  const size_t bytes = StoredBytes(section);
+  if (section.per_step_scales()) {
+    JoinHalves(scratch->vectors, bytes, values);
+  } else if (section.bitmap && section.storage == Storage::kInt4) {
+    write_bitmap(scratch->kept);
+    JoinNeighbours(scratch->kept, bytes, values);
+  } else if (section.bitmap) {
+    write_bitmap(values);
   }
+  // Equal rows make equal tiles: zeros up to the next multiple of 64 bytes.
+  const size_t gap = (64 - (section.value_offset + bytes) % 64) % 64;
+  _mm512_mask_storeu_epi8(values + bytes, SetBits(static_cast<int>(gap)), _mm512_setzero_si512());
 }
 
-void PackValues(const TileSection& section, int head_size, const StoredRows& rows, uint8_t* scratch,
+bool IsInPlace(const TileSection& section) {
+  return !section.bitmap && section.storage != Storage::kInt4;
+}
+
+void PackKeys(const TileSection& section, const StoredRows& rows, Scratch* scratch, uint8_t* tile) {
+  uint8_t* dense = IsInPlace(section) ? tile + section.value_offset : scratch->vectors;
+  TransposeKeys(rows.elements, kTileTokens, rows.row_bytes / 4, dense);
+  FinishSection(
+      section,
+      [&](uint8_t* values) {
+        switch (section.storage) {
+          case Storage::kFloat32:
+            return WriteKeyBitmap<1>(section, rows, dense, tile, values);
+          case Storage::kBFloat16:
+          case Storage::kFloat16:
+            return WriteKeyBitmap<2>(section, rows, dense, tile, values);
+          case Storage::kInt8:
+          case Storage::kInt4:
+            return WriteKeyBitmap<4>(section, rows, dense, tile, values);
+        }
+      },
+      scratch, tile);
+}
+
+void PackValues(const TileSection& section, int head_size, const StoredRows& rows, Scratch* scratch,
                 uint8_t* tile) {
-  uint8_t* dense = section.bitmap ? scratch : tile + section.value_offset;
+  uint8_t* dense = IsInPlace(section) ? tile + section.value_offset : scratch->vectors;
   switch (section.storage) {
     case Storage::kFloat32:
       BlockFloatValues(rows.elements, kTileTokens, head_size, dense);
-      if (section.bitmap) WriteValueBitmap<1>(section, rows, dense, tile);
-      return;
+      break;
     case Storage::kBFloat16:
-      BlockBFloat16Values(rows.elements, kTileTokens, head_size, dense);
-      if (section.bitmap) WriteValueBitmap<2>(section, rows, dense, tile);
-      return;
+    case Storage::kFloat16:
+      BlockHalfWordValues(rows.elements, kTileTokens, head_size, dense);
+      break;
     case Storage::kInt8:
-      BlockInt8Values(rows.elements, head_size, dense);
-      if (section.bitmap) WriteValueBitmap<4>(section, rows, dense, tile);
-      return;
+    case Storage::kInt4:
+      BlockByteValues(rows.elements, head_size, dense);
+      break;
   }
+  FinishSection(
+      section,
+      [&](uint8_t* values) {
+        switch (section.storage) {
+          case Storage::kFloat32:
+            return WriteValueBitmap<1>(section, rows, dense, tile, values);
+          case Storage::kBFloat16:
+          case Storage::kFloat16:
+            return WriteValueBitmap<2>(section, rows, dense, tile, values);
+          case Storage::kInt8:
+          case Storage::kInt4:
+            return WriteValueBitmap<4>(section, rows, dense, tile, values);
+        }
+      },
+      scratch, tile);
 }
 
 }  // namespace
@@ -137,7 +187,7 @@ void PackValues(const TileSection& section, int head_size, const StoredRows& row
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* channels, uint8_t* tile) {
   alignas(64) StoredRows rows;
-  alignas(64) uint8_t scratch[kTileTokens * kMaxHeadSize * 4];
+  Scratch scratch;
   alignas(64) float row[kMaxHeadSize];
 
   uint32_t kept_channels[kMaxHeadSize / 32] = {};
@@ -148,14 +198,16 @@ void PackTile(const TileFormat& format, const float* keys, const float* values, 
     LoadRow(keys + token * row_stride, format.head_size, kept_channels, row);
     rows.Add(token, row);
   }
-  PackKeys(format.key, rows, scratch, tile);
+  if (format.key.per_step_scales()) QuantiseInt4Keys(format.key, format.key_channels, tile, &rows);
+  PackKeys(format.key, rows, &scratch, tile);
 
   rows.Begin(format.value, format.head_size, format.head_size, tile);
   for (int token = 0; token < kTileTokens; ++token) {
     LoadRow(values + token * row_stride, format.head_size, nullptr, row);
     rows.Add(token, row);
   }
-  PackValues(format.value, format.head_size, rows, scratch, tile);
+  if (format.value.per_step_scales()) QuantiseInt4Values(format.value, format.head_size, tile, &rows);
+  PackValues(format.value, format.head_size, rows, &scratch, tile);
 }
 
 }  // namespace kvprune::avx512

@@ -38,14 +38,14 @@ struct StoredRows {
   alignas(64) uint32_t kept[kMaxHeadSize / 32][kTileTokens];
   int row_bytes;
 
-  // Rows of `width` elements, stored `padded` apart. Int8 scales go straight into the tile.
+  // Rows of `width` elements, stored `padded` apart: integers as bytes, but those of dense int4 sections,
+  // whose scales are not theirs alone, as floats. Scales per token go straight into the tile.
   void Begin(const TileSection& section, int width, int padded, uint8_t* tile) {
     section_ = &section;
     width_ = width;
-    row_bytes = padded * 4 /
-                (section.storage == Storage::kFloat32    ? 1
-                 : section.storage == Storage::kBFloat16 ? 2
-                                                         : 4);
+    row_bytes = padded * (section.per_token_scales()  ? 1
+                          : section.per_step_scales() ? 4
+                                                      : ElementBits(section.storage) / 8);
     scales_ = tile + section.scale_offset;
   }
 
@@ -53,18 +53,21 @@ struct StoredRows {
   void Add(int token, const float* row) {
     uint32_t kept_bits[kMaxHeadSize / 32];
     uint8_t* out = elements + static_cast<size_t>(token) * row_bytes;
-    if (section_->storage == Storage::kBFloat16) {
-      RoundBFloat16(row);
+    if (ElementBits(section_->storage) == 16) {
+      if (section_->storage == Storage::kFloat16)
+        RoundFloat16(row);
+      else
+        RoundBFloat16(row);
       if (section_->bitmap) Mark16(kept_bits);
       for (int i = 0; i < width_; i += 32) {
         _mm512_storeu_si512(out + 2 * i, _mm512_load_si512(rounded_ + i));
       }
     } else {
       if (section_->bitmap) Mark32(row, kept_bits);
-      if (section_->storage == Storage::kFloat32) {
-        for (int i = 0; i < width_; i += 16) _mm512_storeu_ps(out + 4 * i, _mm512_load_ps(row + i));
-      } else {
+      if (section_->per_token_scales()) {
         Quantise(row, section_->bitmap ? kept_bits : nullptr, token, out);
+      } else {
+        for (int i = 0; i < width_; i += 16) _mm512_storeu_ps(out + 4 * i, _mm512_load_ps(row + i));
       }
     }
     if (!section_->bitmap) return;
@@ -89,6 +92,13 @@ struct StoredRows {
     }
   }
 
+  void RoundFloat16(const float* row) {
+    for (int i = 0; i < width_; i += 16) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(rounded_ + i),
+                         _mm512_cvtps_ph(_mm512_load_ps(row + i), _MM_FROUND_TO_NEAREST_INT));
+    }
+  }
+
   void Mark16(uint32_t* kept_bits) {
     for (int i = 0; i < width_; i += 32) {
       _mm512_store_si512(high_.values + i,
@@ -108,8 +118,8 @@ struct StoredRows {
     KeepLargest(high_, &low_, width_, section_->row_nonzeros, kept_bits);
   }
 
-  // The same arithmetic as the scalar kernels: scale = largest / 127 rounded up to bfloat16 and not
-  // subnormal.
+  // The same arithmetic as the scalar kernels: scale = largest / 127 (int4: 7) rounded up to bfloat16 and not
+  // subnormal. Int4 gets 8 added, so that none is negative.
   void Quantise(const float* row, const uint32_t* kept_bits, int token, uint8_t* out) {
     __m512i largest = _mm512_setzero_si512();
     for (int i = 0; i < width_; i += 16) {
@@ -119,13 +129,14 @@ struct StoredRows {
       largest = _mm512_mask_max_epu32(largest, mask, largest, bits);
     }
     const uint32_t largest_bits = _mm512_reduce_max_epu32(largest);
+    const bool int4 = section_->storage == Storage::kInt4;
     uint32_t scale_bits = 0;
     if (largest_bits >= 0x7f800000u) {
       scale_bits = largest_bits > 0x7f800000u ? 0x7fc00000u : 0x7f800000u;
     } else if (largest_bits != 0) {
       float exact;
       __builtin_memcpy(&exact, &largest_bits, 4);
-      exact /= 127.0f;
+      exact /= int4 ? 7.0f : 127.0f;
       __builtin_memcpy(&scale_bits, &exact, 4);
       if (scale_bits < 0x00800000u) scale_bits = 0x00800000u;
       scale_bits = (scale_bits + 0xffffu) & 0xffff0000u;
@@ -134,10 +145,12 @@ struct StoredRows {
     __builtin_memcpy(scales_ + 2 * token, &stored, 2);
     const bool usable = scale_bits != 0 && scale_bits < 0x7f800000u;
     const __m512 scale = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(scale_bits)));
+    const __m512i shift = _mm512_set1_epi32(int4 ? 8 : 0);
     for (int i = 0; i < width_; i += 16) {
       const __m512i whole =
           usable ? _mm512_cvtps_epi32(_mm512_div_ps(_mm512_load_ps(row + i), scale)) : _mm512_setzero_si512();
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtepi32_epi8(whole));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                       _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, shift)));
     }
   }
 

@@ -8,6 +8,7 @@
 #include "kernels/avx512/block_kernels.h"
 #include "kernels/avx512/block_reader.h"
 #include "kernels/avx512/coefficients.h"
+#include "kernels/avx512/int4_blocks.h"
 #include "kernels/avx512/vector_math.h"
 #include "kernels/kernels.h"
 
@@ -21,20 +22,16 @@ class TileAttention {
                 AttentionState* state)
       : format_(format), query_rows_(query_rows), softcap_(softcap), state_(state) {
     const int padded = format.key.reduction;
-    switch (format.key.storage) {
-      case Storage::kFloat32:
-        EncodeFloatRows(queries, query_rows, format.key_channels, padded, &queries_);
-        break;
-      case Storage::kBFloat16:
+    if (format.key.per_token_scales()) {
+      EncodeInt8Queries(queries, query_rows, format.key_channels, padded, &queries_);
+    } else if (format.key.storage == Storage::kBFloat16) {
 #if KVPRUNE_NATIVE_BFLOAT16
-        EncodeBFloat16Queries(queries, query_rows, format.key_channels, padded, &queries_);
+      EncodeBFloat16Queries(queries, query_rows, format.key_channels, padded, &queries_);
 #else
-        EncodeFloatRows(queries, query_rows, format.key_channels, padded, &queries_);
+      EncodeFloatRows(queries, query_rows, format.key_channels, padded, &queries_);
 #endif
-        break;
-      case Storage::kInt8:
-        EncodeInt8Queries(queries, query_rows, format.key_channels, padded, &queries_);
-        break;
+    } else {
+      EncodeFloatRows(queries, query_rows, format.key_channels, padded, &queries_);
     }
     for (int row = 0; row < query_rows; ++row) sums_[row] = _mm512_setzero_ps();
   }
@@ -42,6 +39,7 @@ class TileAttention {
   // The tile's tokens are the rows from `first` on, of which query row r sees seen[r]; null: all of them.
   void Add(const uint8_t* tile, const RowRange* seen, int64_t first) {
     ReadKeys(tile);
+    if (format_.value.per_step_scales()) LoadValueSteps(tile);
     for (int row = 0; row < query_rows_; ++row) {
       const uint64_t mask = seen == nullptr ? ~uint64_t{0} : SeenTokens(seen[row], first);
       AddLogits(row, mask, tile + format_.value.scale_offset);
@@ -57,6 +55,7 @@ class TileAttention {
  private:
   void ReadKeys(const uint8_t* tile) {
     BlockReader reader(format_.key, tile, format_.stride, scratch_);
+    if (format_.key.per_step_scales()) EncodeInt4Queries(tile);
     for (int token = 0; token < kTileTokens; token += kBlockLanes) {
       const uint8_t* vectors = reader.Next();
       switch (format_.key.storage) {
@@ -66,8 +65,17 @@ class TileAttention {
         case Storage::kBFloat16:
           Keys<BFloat16Blocks>(tile, vectors, token);
           break;
+        case Storage::kFloat16:
+          Keys<Float16Blocks>(tile, vectors, token);
+          break;
         case Storage::kInt8:
           Keys<Int8Blocks>(tile, vectors, token);
+          break;
+        case Storage::kInt4:
+          if (format_.key.bitmap)
+            Keys<Int8Blocks>(tile, vectors, token);
+          else
+            Int4Keys(vectors, token);
           break;
       }
     }
@@ -84,8 +92,17 @@ class TileAttention {
         case Storage::kBFloat16:
           Values<BFloat16Blocks>(vectors, channel);
           break;
+        case Storage::kFloat16:
+          Values<Float16Blocks>(vectors, channel);
+          break;
         case Storage::kInt8:
           Values<Int8Blocks>(vectors, channel);
+          break;
+        case Storage::kInt4:
+          if (format_.value.bitmap)
+            Values<Int8Blocks>(vectors, channel);
+          else
+            Int4Values(vectors, channel);
           break;
       }
     }
@@ -102,6 +119,36 @@ class TileAttention {
   void Values(const uint8_t* vectors, int channel) {
     ForEachPass<Blocks::kRowsPerPass>([&]<int R>(int first) __attribute__((always_inline)) {
       Blocks::template Values<R>(vectors, weights_, first, channel, state_);
+    });
+  }
+
+  // The scales are those of the tile's channels, so the queries have to take them up anew.
+  void EncodeInt4Queries(const uint8_t* tile) {
+    const int count = format_.key.reduction;
+    LoadInt4Steps(tile + format_.key.step_scale_offset(0), tile + format_.key.step_zero_offset(0), count,
+                  &steps_[0]);
+    for (int row = 0; row < query_rows_; ++row) {
+      EncodeInt4Query(reinterpret_cast<const float*>(queries_.words[row]), steps_[0], count, row,
+                      &int4_factors_);
+    }
+  }
+
+  void LoadValueSteps(const uint8_t* tile) {
+    for (int lane = 0; lane < format_.value.lanes; lane += kInt4GroupLanes) {
+      LoadInt4Steps(tile + format_.value.step_scale_offset(lane), tile + format_.value.step_zero_offset(lane),
+                    kTileTokens, &steps_[lane / kInt4GroupLanes]);
+    }
+  }
+
+  void Int4Keys(const uint8_t* vectors, int token) {
+    ForEachPass<Int4Blocks::kRowsPerPass>([&]<int R>(int first) __attribute__((always_inline)) {
+      Int4Blocks::Keys<R>(format_.key, vectors, int4_factors_, first, token, logits_);
+    });
+  }
+
+  void Int4Values(const uint8_t* vectors, int channel) {
+    ForEachPass<Int4Blocks::kRowsPerPass>([&]<int R>(int first) __attribute__((always_inline)) {
+      Int4Blocks::Values<R>(vectors, int4_factors_, first, channel, state_);
     });
   }
 
@@ -177,8 +224,12 @@ class TileAttention {
   }
 
   void EncodeWeights(int row, const __m512 (&weights)[4], const uint8_t* value_scales) {
-    if (format_.value.storage == Storage::kInt8)
-      return EncodeInt8Weights(weights, value_scales, row, &weights_);
+    if (format_.value.per_token_scales()) return EncodeInt8Weights(weights, value_scales, row, &weights_);
+    if (format_.value.per_step_scales()) {
+      for (int group = 0; group * kInt4GroupLanes < format_.value.lanes; ++group)
+        EncodeInt4Weights(weights, steps_[group], row, group, &int4_factors_);
+      return;
+    }
 #if KVPRUNE_NATIVE_BFLOAT16
     if (format_.value.storage == Storage::kBFloat16) {
       _mm512_store_si512(weights_.words[row], BFloat16Pairs(weights[0], weights[1]));
@@ -197,6 +248,8 @@ class TileAttention {
   __m512 sums_[kMaxQueryRows];  // of weights, a partial sum per lane
   Coefficients queries_;
   Coefficients weights_;
+  Int4Coefficients int4_factors_;  // of the section that is read
+  Int4Steps steps_[kMaxInt4Groups];
   alignas(64) float logits_[kMaxQueryRows][kTileTokens];
   alignas(64) uint8_t scratch_[kMaxHeadSize * kBlockLanes * 4];
 };

@@ -47,9 +47,12 @@ inline __m512i LoadOnce(const uint8_t* from) {
 }
 
 // 16 bfloat16 values as floats.
-inline __m512 WidenBFloat16(const uint8_t* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+inline __m512 WidenBFloat16(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+inline __m512 WidenBFloat16(const uint8_t* from) {
+  return WidenBFloat16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
 
 inline int Min(int a, int b) {

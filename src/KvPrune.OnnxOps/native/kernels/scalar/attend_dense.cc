@@ -12,7 +12,9 @@ const float* FloatRow(const void* rows, Storage storage, int64_t index, int head
   const size_t offset = static_cast<size_t>(index) * head_size;
   if (storage == Storage::kFloat32) return static_cast<const float*>(rows) + offset;
   const uint16_t* row = static_cast<const uint16_t*>(rows) + offset;
-  for (int channel = 0; channel < head_size; ++channel) buffer[channel] = BFloat16ToFloat(row[channel]);
+  for (int channel = 0; channel < head_size; ++channel)
+    buffer[channel] =
+        storage == Storage::kFloat16 ? Float16ToFloat(row[channel]) : BFloat16ToFloat(row[channel]);
   return buffer;
 }
 
