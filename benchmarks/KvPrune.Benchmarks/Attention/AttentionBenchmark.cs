@@ -2,7 +2,7 @@ using KvPrune.Benchmarks.Measuring;
 
 namespace KvPrune.Benchmarks.Attention;
 
-/// <summary>Times decode attention of one token, each format in turn with the stock operator.</summary>
+/// <summary>Times attention of new tokens, each format in turn with the stock operator.</summary>
 internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pairs)
 {
     private const int WarmUpPairs = 3;
@@ -53,7 +53,7 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         double lower = Quantiles.Of(ratios, 0.25), upper = Quantiles.Of(ratios, 0.75);
         var dense16 = inputs.Shape.ToModelShape(inputs.Tokens).DenseBytes(inputs.Tokens);
         return new AttentionRow(
-            "attention", inputs.Shape.ToString(), inputs.Tokens, threads, 1, format,
+            Name(inputs), inputs.Shape.ToString(), inputs.Tokens, inputs.NewTokens, inputs.ChunkTokens, threads, 1, format,
             Math.Round(Quantiles.Of(ratios, 0.5), 3), Math.Round(upper - lower, 3),
             Math.Round((double)contestant.CacheBytes / dense16, 4), Math.Round(contestant.CacheBytes / median / 1e9, 2))
         {
@@ -63,6 +63,9 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
             StockMedian = TimeSpan.FromSeconds(Quantiles.Of(stockSeconds, 0.5)),
         };
     }
+
+    private static string Name(AttentionInputs inputs) =>
+        inputs.NewTokens == 1 ? "attention" : inputs.Past > 0 ? "follow-up" : "prefill";
 
     private TimeSpan Cold(IContestant contestant)
     {
