@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "cache/layer.h"
+#include "cache/pack_ahead.h"
 #include "cache/tile_walk.h"
 
 namespace kvprune {
@@ -55,7 +56,15 @@ class DecodeBatch {
 
     for (size_t row = 0; row < batch_.size(); ++row)
       AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
-    tasks.For(work_.size(), [this](size_t index) { Attend(index); });
+    for (const LayerRows& rows : batch_)
+      if (rows.sequence->StepPacks(parameters_.layer) != nullptr) packing_.push_back(rows.sequence);
+    const size_t packs = packing_.size() * static_cast<size_t>(shape_.kv_heads);
+    tasks.For(packs + work_.size(), [this, packs](size_t index) {
+      if (index < packs)
+        Pack(index);
+      else
+        Attend(index - packs);
+    });
     Merge();
     return {};
   }
@@ -134,6 +143,13 @@ class DecodeBatch {
                   partials_ + static_cast<int64_t>(index) * PartialFloats());
   }
 
+  void Pack(size_t index) const {
+    const Sequence& sequence = *packing_[index / static_cast<size_t>(shape_.kv_heads)];
+    PackTailTile(sequence.tail(), parameters_.layer,
+                 static_cast<int>(index % static_cast<size_t>(shape_.kv_heads)),
+                 *sequence.StepPacks(parameters_.layer));
+  }
+
   void Merge() const {
     for (size_t index = 0; index < work_.size(); index += static_cast<size_t>(work_[index].chunks)) {
       const Work& work = work_[index];
@@ -164,6 +180,7 @@ class DecodeBatch {
   const std::span<const LayerRows> batch_;
   const ModelShape& shape_;
   std::vector<Work> work_;
+  std::vector<const Sequence*> packing_;
   Buffer scratch_;
   float* queries_ = nullptr;   // [batch, query_heads, head_size]
   float* partials_ = nullptr;  // [work, PartialFloats()]

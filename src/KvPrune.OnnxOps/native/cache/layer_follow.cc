@@ -111,11 +111,9 @@ class FollowUp {
   void AttendSealed(int kv_head, int64_t count, const float* queries, int64_t row_count, float* tile,
                     float* gathered, Block* blocks) const {
     const int64_t first_tile = blocks[0].first_seen[0] / kTileTokens;
-    int64_t slab_start = 0;
-    for (const auto& slab : sequence_.slabs(parameters_.layer)) {
-      const int64_t start = slab_start;
-      slab_start += slab->tiles();
-      if (slab_start <= first_tile) continue;
+    const SlabList& slabs = sequence_.slabs(parameters_.layer);
+    for (size_t i = slabs.Find(first_tile); i < slabs.size(); ++i) {
+      const auto& [slab, start] = slabs[i];
       const TileFormat& format = slab->format();
       const float* slab_queries = queries;
       if (format.key_channels != shape_.head_size) {

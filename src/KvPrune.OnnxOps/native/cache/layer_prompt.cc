@@ -3,6 +3,7 @@
 
 #include "cache/layer.h"
 #include "cache/layer_follow.h"
+#include "cache/pack_ahead.h"
 #include "pruning/think.h"
 
 namespace kvprune {
@@ -78,7 +79,12 @@ Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const Pr
                           slab->channels(head), slab->tile(head, tile));
     });
   }
-  sequence.FinishSealedLayer(parameters.layer, std::move(slab));
+  const DenseTail& tail = sequence.FinishSealedLayer(parameters.layer, std::move(slab));
+  status = sequence.PackAheadOfPrompt(parameters.layer);
+  const TileSlab* packed = sequence.StepPacks(parameters.layer);
+  if (!status.ok() || packed == nullptr) return status;
+  tasks.For(static_cast<size_t>(shape.kv_heads),
+            [&](size_t head) { PackTailTile(tail, parameters.layer, static_cast<int>(head), *packed); });
   return {};
 }
 
