@@ -24,7 +24,8 @@ internal static class AttentionCheck
         for (var kvHead = 0; kvHead < shape.KvHeads; kvHead++)
         {
             var past = inputs.Past * shape.HeadSize;
-            contestant.ReadRows(kvHead, keys.AsSpan(0, past), values.AsSpan(0, past));
+            if (past > 0)
+                contestant.ReadRows(kvHead, keys.AsSpan(0, past), values.AsSpan(0, past));
             for (var token = inputs.Past; token < inputs.Tokens; token++)
             {
                 var row = (token * shape.KvWidth) + (kvHead * shape.HeadSize);
