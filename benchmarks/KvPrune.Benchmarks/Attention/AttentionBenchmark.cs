@@ -1,5 +1,7 @@
 using KvPrune.Benchmarks.Measuring;
 
+using KvPrune.OnnxOps;
+
 namespace KvPrune.Benchmarks.Attention;
 
 /// <summary>Times attention of new tokens, each format in turn with the stock operator.</summary>
@@ -26,11 +28,17 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         var policy = AttentionFormats.Policies[format];
         using var contestant = new PrunedAttention(inputs, policy, threads);
         stock.Step(_clock);
-        contestant.Step(_clock);
+        // A first step, before the runtime and the allocator keep memory for the next.
+        var peak = PeakMemory.Growth(() => contestant.Step(_clock));
         AttentionCheck.AgainstRows(format, contestant, inputs);
         if (AttentionCheck.RemovesNothing(policy))
             AttentionCheck.AgainstStock(format, contestant, stock);
-        return Time(format, inputs, stock, contestant);
+        var row = Time(format, inputs, stock, contestant);
+        if (inputs.Past > 0)
+            return row;
+        var shape = inputs.Shape.ToModelShape(inputs.Tokens);
+        var estimate = KvCacheManager.EstimateBytes(shape, policy, inputs.Tokens, 0, inputs.ChunkTokens);
+        return row with { PeakBytes = peak, EstimatedBytes = estimate.PrefillPeakBytes };
     }
 
     private AttentionRow Time(string format, AttentionInputs inputs, StockAttention stock, IContestant contestant)

@@ -40,7 +40,7 @@ internal static class AttentionCheck
                     var position = inputs.Past + tokens[i];
                     var query = inputs.Queries.AsSpan((position * shape.QueryWidth) + (head * shape.HeadSize), shape.HeadSize);
                     var seen = (position + 1) * shape.HeadSize;
-                    Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
+                    Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
                 }
             }
         }
@@ -57,7 +57,7 @@ internal static class AttentionCheck
     public static bool RemovesNothing(PruningPolicy policy) =>
         policy is { KeyChannelSparsity: 0, KeySparsity: 0, ValueSparsity: 0 };
 
-    private static void Attend(ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, Span<double> output)
+    private static void Attend(ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, float softcap, Span<double> output)
     {
         var size = query.Length;
         var weights = new double[keys.Length / size];
@@ -66,6 +66,8 @@ internal static class AttentionCheck
             for (var channel = 0; channel < size; channel++)
                 weights[token] += (double)query[channel] * keys[(token * size) + channel];
             weights[token] /= Math.Sqrt(size);
+            if (softcap > 0)
+                weights[token] = softcap * Math.Tanh(weights[token] / softcap);
         }
 
         var largest = weights.Max();

@@ -44,6 +44,11 @@ internal static class AttentionCommand
         Description = "New tokens that one run takes at most. Default: all.",
     };
 
+    private static readonly Option<float> Softcap = new("--softcap")
+    {
+        Description = "Bound of the attention logits, as in Gemma 2. Default: none.",
+    };
+
     private static readonly Option<int> Threads = new("--threads")
     {
         Description = "Threads of one operator.",
@@ -80,6 +85,11 @@ internal static class AttentionCommand
             if (result.GetValueOrDefault<int>() < 0)
                 result.AddError("--chunk takes 1 or more.");
         });
+        Softcap.Validators.Add(result =>
+        {
+            if (!(result.GetValueOrDefault<float>() is >= 0 and <= 1000))
+                result.AddError("--softcap takes 0 to 1000.");
+        });
         Format.AcceptOnlyFromAmong([.. AttentionFormats.All]);
         Shape.Validators.Add(result =>
         {
@@ -94,7 +104,7 @@ internal static class AttentionCommand
         });
         var command = new Command("attention", "A step of attention against ONNX Runtime's GroupQueryAttention in 32-bit floats.")
         {
-            Context, NewTokens, Chunk, Shape, Format, Threads, Quick, Json,
+            Context, NewTokens, Chunk, Softcap, Shape, Format, Threads, Quick, Json,
         };
         command.SetAction(Run);
         return command;
@@ -116,7 +126,7 @@ internal static class AttentionCommand
             {
                 foreach (var context in parsed.GetValue(Context)!)
                 {
-                    var inputs = Inputs(shape, context, parsed.GetValue(NewTokens), parsed.GetValue(Chunk));
+                    var inputs = Inputs(shape, context, parsed.GetValue(NewTokens), parsed.GetValue(Chunk), parsed.GetValue(Softcap));
                     using var stock = new StockAttention(inputs, threads);
                     foreach (var format in formats)
                     {
@@ -140,16 +150,16 @@ internal static class AttentionCommand
         return 0;
     }
 
-    private static AttentionInputs Inputs(AttentionShape shape, int context, int newTokens, int chunk)
+    private static AttentionInputs Inputs(AttentionShape shape, int context, int newTokens, int chunk, float softcap)
     {
         newTokens = newTokens == 0 ? context : Math.Min(newTokens, context);
-        return new AttentionInputs(shape, context, newTokens, chunk == 0 ? newTokens : Math.Min(chunk, newTokens));
+        return new AttentionInputs(shape, context, newTokens, chunk == 0 ? newTokens : Math.Min(chunk, newTokens), softcap);
     }
 
     private static void Print(List<AttentionRow> rows, CacheFlush flush, AttentionBenchmark benchmark)
     {
         var table = new Table().Border(TableBorder.Simple);
-        foreach (var column in new[] { "bench", "shape", "context", "new", "chunk", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s" })
+        foreach (var column in new[] { "bench", "shape", "context", "new", "chunk", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s", "peak MiB", "estimate MiB" })
             table.AddColumn(new TableColumn(column).NoWrap().RightAligned());
         foreach (var row in rows)
         {
@@ -157,7 +167,7 @@ internal static class AttentionCommand
                 row.Bench, row.Shape, Text(row.Context), Text(row.NewTokens), Text(row.ChunkTokens), Text(row.Threads), row.Format,
                 Text(row.StockMedian.TotalMicroseconds, "f0"), Text(row.Median.TotalMicroseconds, "f0"),
                 Text(row.RatioVsStock, "f2"), $"{Text(row.LowerQuartile, "f2")}-{Text(row.UpperQuartile, "f2")}",
-                Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"));
+                Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"), Mebibytes(row.PeakBytes), Mebibytes(row.EstimatedBytes));
         }
 
         // A file has no width to break lines at.
@@ -167,6 +177,8 @@ internal static class AttentionCommand
         AnsiConsole.MarkupLineInterpolated(
             $"Kernels: {KvPruneOps.Kernels}. Times are medians of {benchmark.TimeKind}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {benchmark.ReadBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");
     }
+
+    private static string Mebibytes(long? bytes) => bytes is { } known ? Text(known / (double)(1 << 20), "f1") : "";
 
     private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 

@@ -5,12 +5,13 @@ internal sealed class AttentionInputs
 {
     private const int Seed = 20240917;
 
-    public AttentionInputs(AttentionShape shape, int tokens, int newTokens, int chunkTokens)
+    public AttentionInputs(AttentionShape shape, int tokens, int newTokens, int chunkTokens, float softcap)
     {
         Shape = shape;
         Tokens = tokens;
         NewTokens = newTokens;
         ChunkTokens = chunkTokens;
+        Softcap = softcap;
         // One stream each, so that the token that is decoded does not depend on the length of the past.
         Queries = Normal(Seed, (long)tokens * shape.QueryWidth);
         Keys = Normal(Seed + 1, (long)tokens * shape.KvWidth);
@@ -27,6 +28,9 @@ internal sealed class AttentionInputs
 
     /// <summary>New tokens that one run takes at most.</summary>
     public int ChunkTokens { get; }
+
+    /// <summary>Bound of the logits; 0: none.</summary>
+    public float Softcap { get; }
 
     public int Past => Tokens - NewTokens;
 

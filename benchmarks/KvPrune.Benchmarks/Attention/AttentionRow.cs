@@ -29,6 +29,13 @@ internal sealed record AttentionRow(
     [property: JsonPropertyName("bytes_vs_dense16")] double BytesVsDense16,
     [property: JsonPropertyName("gbps")] double Gbps)
 {
+    /// <summary>Prefill: growth of the process's memory over one step, and what EstimateBytes says.</summary>
+    [JsonPropertyName("peak_bytes")]
+    public long? PeakBytes { get; init; }
+
+    [JsonPropertyName("estimated_bytes")]
+    public long? EstimatedBytes { get; init; }
+
     [JsonIgnore]
     public double LowerQuartile { get; init; }
 

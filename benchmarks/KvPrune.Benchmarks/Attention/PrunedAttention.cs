@@ -23,6 +23,8 @@ internal sealed class PrunedAttention : IContestant
     {
         _inputs = inputs;
         _output = new float[inputs.NewTokens * inputs.Shape.QueryWidth];
+        // Its pages must not appear as memory that the operator takes.
+        Array.Fill(_output, 1);
         _manager = new KvCacheManager(inputs.Shape.ToModelShape(inputs.Tokens));
         _sequence = _manager.CreateSequence(policy);
         if (inputs.Past > 0)
@@ -31,7 +33,7 @@ internal sealed class PrunedAttention : IContestant
         CacheBytes = info.TotalBytes;
         using var options = Sessions.Options(threads);
         KvPruneOps.Register(options);
-        _session = new InferenceSession(AttentionGraphs.Pruned(inputs.Shape, _manager.Id), options);
+        _session = new InferenceSession(AttentionGraphs.Pruned(inputs.Shape, _manager.Id, inputs.Softcap), options);
         foreach (var (first, count) in inputs.Chunks())
         {
             var output = AttentionInputs.Rows(_output, inputs.Shape.QueryWidth, first - inputs.Past, count);
@@ -81,7 +83,7 @@ internal sealed class PrunedAttention : IContestant
     {
         using var options = Sessions.Options(threads: 0);
         KvPruneOps.Register(options);
-        using var session = new InferenceSession(AttentionGraphs.Pruned(_inputs.Shape, _manager.Id), options);
+        using var session = new InferenceSession(AttentionGraphs.Pruned(_inputs.Shape, _manager.Id, _inputs.Softcap), options);
         var past = _inputs.Past;
         _sequence.OpenSegment(past);
         for (var first = 0; first < past; first += FillTokens)

@@ -19,7 +19,7 @@ internal sealed class StockAttention : IContestant
     {
         var shape = inputs.Shape;
         using var options = Sessions.Options(threads);
-        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Tokens), options);
+        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Tokens, inputs.Softcap), options);
         _output = new float[inputs.NewTokens * shape.QueryWidth];
         var keys = Cache(inputs.Keys, inputs);
         var values = Cache(inputs.Values, inputs);
