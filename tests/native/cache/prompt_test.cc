@@ -124,6 +124,20 @@ TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {
   for (const int64_t window : {0, 33, 250}) ExpectFollowUpMatchesRows(GetParam(), window);
 }
 
+// Split-K: one chunk, several, a short last one.
+TEST(Decode, OfLongPastsMatchesTheRowsItHolds) {
+  RowsOnlyKernel kernel;
+  for (const int64_t window : {0, 700}) {
+    for (const int tokens : {543, 544, 1023, 1024, 1025, 1200, 3000}) {
+      ToyModel model(6, 0, window);
+      model.UsePromptKernel(&kernel);
+      const auto sequence = NewSequence(NewManager(), MixedPolicy());
+      model.Prompt(*sequence, tokens);
+      ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+    }
+  }
+}
+
 // Tasks on threads of their own.
 class ThreadTaskRunner final : public TaskRunner {
  protected:

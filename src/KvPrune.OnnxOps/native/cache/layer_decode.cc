@@ -8,8 +8,11 @@
 namespace kvprune {
 namespace {
 
-// Tiles per task. Fixed, so that a sequence's sums are split the same way alone and in any batch.
-constexpr int64_t kChunkTiles = 32;
+// Tiles per task: at most kMostChunkTiles, and fewer where one sequence would make less than kLeastTasks
+// tasks. It depends on the sequence alone, so that its sums are split the same way in any batch.
+constexpr int64_t kMostChunkTiles = 32;
+constexpr int64_t kLeastChunkTiles = 8;
+constexpr int64_t kLeastTasks = 16;
 
 // One task: a block of one KV head's query heads over one chunk of the tiles that one sequence's token sees.
 // The last chunk also takes the dense tail.
@@ -20,6 +23,7 @@ struct Work {
   int query_count;
   int64_t chunk;
   int64_t chunks;
+  int64_t chunk_tiles;
 };
 
 // A task's result, kept compact: max and sum per query, then the accumulators.
@@ -83,12 +87,14 @@ class DecodeBatch {
   void PlanWork() {
     for (size_t row = 0; row < batch_.size(); ++row) {
       const int64_t tiles = SeenTiles(*batch_[row].sequence);
-      const int64_t chunks = std::max<int64_t>(1, (tiles + kChunkTiles - 1) / kChunkTiles);
+      const int64_t blocks = shape_.kv_heads * ((shape_.group() + kMaxQueryRows - 1) / kMaxQueryRows);
+      const int64_t chunk_tiles = std::clamp(tiles * blocks / kLeastTasks, kLeastChunkTiles, kMostChunkTiles);
+      const int64_t chunks = std::max<int64_t>(1, (tiles + chunk_tiles - 1) / chunk_tiles);
       for (int head = 0; head < shape_.kv_heads; ++head)
         for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
           for (int64_t chunk = 0; chunk < chunks; ++chunk)
             work_.push_back({static_cast<int>(row), head, first,
-                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks});
+                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks, chunk_tiles});
     }
   }
 
@@ -119,14 +125,14 @@ class DecodeBatch {
     const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
     const float* queries =
         queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
-    const int64_t first = work.chunk * kChunkTiles;
+    const int64_t first = work.chunk * work.chunk_tiles;
     int64_t first_seen[kMaxQueryRows];
     std::fill_n(first_seen, work.query_count, parameters_.FirstSeen(sequence.length()));
 
     AttentionState state;
     state.Reset(work.query_count, shape_.head_size);
     AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, FirstTile(sequence) + first,
-                std::min(kChunkTiles, SeenTiles(sequence) - first), queries, work.query_count,
+                std::min(work.chunk_tiles, SeenTiles(sequence) - first), queries, work.query_count,
                 shape_.head_size, first_seen, parameters_.softcap, &state);
     if (work.chunk == work.chunks - 1) {
       const RowRange tail = {std::max<int64_t>(0, first_seen[0] - sequence.sealed_tokens()),
