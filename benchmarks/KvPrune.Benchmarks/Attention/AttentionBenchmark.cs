@@ -1,8 +1,10 @@
 using KvPrune.Benchmarks.Measuring;
 
+using KvPrune.OnnxOps;
+
 namespace KvPrune.Benchmarks.Attention;
 
-/// <summary>Times decode attention of one token, each format in turn with the stock operator.</summary>
+/// <summary>Times attention of new tokens, each format in turn with the stock operator.</summary>
 internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pairs)
 {
     private const int WarmUpPairs = 3;
@@ -34,11 +36,17 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         var policy = AttentionFormats.Policies[format];
         using var contestant = new PrunedAttention(inputs, policy, threads);
         stock.Step(_clock);
-        contestant.Step(_clock);
+        // A first step, before the runtime and the allocator keep memory for the next.
+        var peak = PeakMemory.Growth(() => contestant.Step(_clock));
         AttentionCheck.AgainstRows(format, contestant, inputs);
         if (AttentionCheck.IsNearStock(policy))
             AttentionCheck.AgainstStock(format, contestant, stock);
-        return Time(format, inputs, stock, contestant);
+        var row = Time(format, inputs, stock, contestant);
+        if (inputs.Past > 0)
+            return row;
+        var shape = inputs.Shape.ToModelShape(inputs.Tokens);
+        var estimate = KvCacheManager.EstimateBytes(shape, policy, inputs.Tokens, 0, inputs.ChunkTokens);
+        return row with { PeakBytes = peak, EstimatedBytes = estimate.PrefillPeakBytes };
     }
 
     private AttentionRow Time(string format, AttentionInputs inputs, StockAttention stock, IContestant contestant)
@@ -61,7 +69,7 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         double lower = Quantiles.Of(ratios, 0.25), upper = Quantiles.Of(ratios, 0.75);
         var dense16 = inputs.Shape.ToModelShape(inputs.Tokens).DenseBytes(inputs.Tokens);
         return new AttentionRow(
-            "attention", inputs.Shape.ToString(), inputs.Tokens, threads, 1, format,
+            Name(inputs), inputs.Shape.ToString(), inputs.Tokens, inputs.NewTokens, inputs.ChunkTokens, threads, 1, format,
             Math.Round(Quantiles.Of(ratios, 0.5), 3), Math.Round(upper - lower, 3),
             Math.Round((double)contestant.CacheBytes / dense16, 4), Math.Round(contestant.CacheBytes / median / 1e9, 2))
         {
@@ -71,6 +79,9 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
             StockMedian = TimeSpan.FromSeconds(Quantiles.Of(stockSeconds, 0.5)),
         };
     }
+
+    private static string Name(AttentionInputs inputs) =>
+        inputs.NewTokens == 1 ? "attention" : inputs.Past > 0 ? "follow-up" : "prefill";
 
     private TimeSpan Cold(IContestant contestant)
     {

@@ -17,24 +17,36 @@ internal static class AttentionCheck
     {
         var shape = inputs.Shape;
         var group = shape.QueryHeads / shape.KvHeads;
-        var past = inputs.Tokens - 1;
         var keys = new float[inputs.Tokens * shape.HeadSize];
         var values = new float[keys.Length];
-        var expected = new double[shape.QueryWidth];
+        int[] tokens = [.. new[] { 0, inputs.NewTokens / 2, inputs.NewTokens - 1 }.Distinct()];
+        var expected = tokens.Select(_ => new double[shape.QueryWidth]).ToArray();
         for (var kvHead = 0; kvHead < shape.KvHeads; kvHead++)
         {
-            contestant.ReadRows(kvHead, keys, values);
-            var newRow = (past * shape.KvWidth) + (kvHead * shape.HeadSize);
-            inputs.Keys.AsSpan(newRow, shape.HeadSize).CopyTo(keys.AsSpan(past * shape.HeadSize));
-            inputs.Values.AsSpan(newRow, shape.HeadSize).CopyTo(values.AsSpan(past * shape.HeadSize));
+            var past = inputs.Past * shape.HeadSize;
+            if (past > 0)
+                contestant.ReadRows(kvHead, keys.AsSpan(0, past), values.AsSpan(0, past));
+            for (var token = inputs.Past; token < inputs.Tokens; token++)
+            {
+                var row = (token * shape.KvWidth) + (kvHead * shape.HeadSize);
+                inputs.Keys.AsSpan(row, shape.HeadSize).CopyTo(keys.AsSpan(token * shape.HeadSize));
+                inputs.Values.AsSpan(row, shape.HeadSize).CopyTo(values.AsSpan(token * shape.HeadSize));
+            }
+
             for (var head = kvHead * group; head < (kvHead + 1) * group; head++)
             {
-                var query = inputs.Queries.AsSpan((past * shape.QueryWidth) + (head * shape.HeadSize), shape.HeadSize);
-                Attend(query, keys, values, expected.AsSpan(head * shape.HeadSize, shape.HeadSize));
+                for (var i = 0; i < tokens.Length; i++)
+                {
+                    var position = inputs.Past + tokens[i];
+                    var query = inputs.Queries.AsSpan((position * shape.QueryWidth) + (head * shape.HeadSize), shape.HeadSize);
+                    var seen = (position + 1) * shape.HeadSize;
+                    Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
+                }
             }
         }
 
-        Compare(format, contestant.Output.Span, expected);
+        for (var i = 0; i < tokens.Length; i++)
+            Compare(format, contestant.Output.Span.Slice(tokens[i] * shape.QueryWidth, shape.QueryWidth), expected[i]);
     }
 
     /// <summary>Against the stock operator; only for formats that keep every entry, and more than 4 bits of it.</summary>
@@ -46,7 +58,7 @@ internal static class AttentionCheck
         policy is { KeyChannelSparsity: 0, KeySparsity: 0, ValueSparsity: 0 }
         && policy.KeyStorage != KvStorage.Int4 && policy.ValueStorage != KvStorage.Int4;
 
-    private static void Attend(ReadOnlySpan<float> query, float[] keys, float[] values, Span<double> output)
+    private static void Attend(ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, float softcap, Span<double> output)
     {
         var size = query.Length;
         var weights = new double[keys.Length / size];
@@ -55,6 +67,8 @@ internal static class AttentionCheck
             for (var channel = 0; channel < size; channel++)
                 weights[token] += (double)query[channel] * keys[(token * size) + channel];
             weights[token] /= Math.Sqrt(size);
+            if (softcap > 0)
+                weights[token] = softcap * Math.Tanh(weights[token] / softcap);
         }
 
         var largest = weights.Max();

@@ -33,6 +33,22 @@ internal static class AttentionCommand
         AllowMultipleArgumentsPerToken = true,
     };
 
+    private static readonly Option<int> NewTokens = new("--new-tokens")
+    {
+        Description = "The last tokens of the context that one step reads: 1 is decoding, more a follow-up prompt, 0 the whole context.",
+        DefaultValueFactory = _ => 1,
+    };
+
+    private static readonly Option<int> Chunk = new("--chunk")
+    {
+        Description = "New tokens that one run takes at most. Default: all.",
+    };
+
+    private static readonly Option<float> Softcap = new("--softcap")
+    {
+        Description = "Bound of the attention logits, as in Gemma 2. Default: none.",
+    };
+
     private static readonly Option<int> Threads = new("--threads")
     {
         Description = "Threads of one operator.",
@@ -64,6 +80,21 @@ internal static class AttentionCommand
             if (result.GetValueOrDefault<int>() is < 1 or > 1024)
                 result.AddError("--threads takes 1 to 1024.");
         });
+        NewTokens.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 0 or > 1 << 20)
+                result.AddError("--new-tokens takes 0 to 1048576.");
+        });
+        Chunk.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() < 0)
+                result.AddError("--chunk takes 1 or more.");
+        });
+        Softcap.Validators.Add(result =>
+        {
+            if (!(result.GetValueOrDefault<float>() is >= 0 and <= 1000))
+                result.AddError("--softcap takes 0 to 1000.");
+        });
         Format.AcceptOnlyFromAmong([.. AttentionFormats.All]);
         Shape.Validators.Add(result =>
         {
@@ -76,9 +107,9 @@ internal static class AttentionCommand
                 result.AddError(e.Message);
             }
         });
-        var command = new Command("attention", "One decode step of attention against ONNX Runtime's GroupQueryAttention in 32-bit floats.")
+        var command = new Command("attention", "A step of attention against ONNX Runtime's GroupQueryAttention in 32-bit floats.")
         {
-            Context, Shape, Format, Threads, Kernels, Quick, Json,
+            Context, NewTokens, Chunk, Softcap, Shape, Format, Threads, Kernels, Quick, Json,
         };
         command.SetAction(Run);
         return command;
@@ -101,7 +132,7 @@ internal static class AttentionCommand
             {
                 foreach (var context in parsed.GetValue(Context)!)
                 {
-                    var inputs = new AttentionInputs(shape, context);
+                    var inputs = Inputs(shape, context, parsed.GetValue(NewTokens), parsed.GetValue(Chunk), parsed.GetValue(Softcap));
                     using var stock = new StockAttention(inputs, threads);
                     foreach (var format in formats)
                     {
@@ -125,18 +156,24 @@ internal static class AttentionCommand
         return 0;
     }
 
+    private static AttentionInputs Inputs(AttentionShape shape, int context, int newTokens, int chunk, float softcap)
+    {
+        newTokens = newTokens == 0 ? context : Math.Min(newTokens, context);
+        return new AttentionInputs(shape, context, newTokens, chunk == 0 ? newTokens : Math.Min(chunk, newTokens), softcap);
+    }
+
     private static void Print(List<AttentionRow> rows, CacheFlush flush, AttentionBenchmark benchmark)
     {
         var table = new Table().Border(TableBorder.Simple);
-        foreach (var column in new[] { "shape", "context", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s" })
+        foreach (var column in new[] { "bench", "shape", "context", "new", "chunk", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s", "peak MiB", "estimate MiB" })
             table.AddColumn(new TableColumn(column).NoWrap().RightAligned());
         foreach (var row in rows)
         {
             table.AddRow(
-                row.Shape, Text(row.Context), Text(row.Threads), row.Format,
+                row.Bench, row.Shape, Text(row.Context), Text(row.NewTokens), Text(row.ChunkTokens), Text(row.Threads), row.Format,
                 Text(row.StockMedian.TotalMicroseconds, "f0"), Text(row.Median.TotalMicroseconds, "f0"),
                 Text(row.RatioVsStock, "f2"), $"{Text(row.LowerQuartile, "f2")}-{Text(row.UpperQuartile, "f2")}",
-                Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"));
+                Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"), Mebibytes(row.PeakBytes), Mebibytes(row.EstimatedBytes));
         }
 
         // A file has no width to break lines at.
@@ -146,6 +183,8 @@ internal static class AttentionCommand
         AnsiConsole.MarkupLineInterpolated(
             $"Kernels: {KvPruneOps.Kernels}. Times are medians of {benchmark.TimeKind}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {benchmark.ReadBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");
     }
+
+    private static string Mebibytes(long? bytes) => bytes is { } known ? Text(known / (double)(1 << 20), "f1") : "";
 
     private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 

@@ -10,11 +10,13 @@ internal static class AttentionGraphs
     private const int IrVersion = 8;
 
     /// <summary>com.microsoft GroupQueryAttention with past and present of <paramref name="capacity"/> tokens.</summary>
-    public static byte[] Stock(AttentionShape shape, int capacity)
+    public static byte[] Stock(AttentionShape shape, int capacity, float softcap)
     {
         var node = Node("com.microsoft", "GroupQueryAttention", shape);
         node.Input.Add(["query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"]);
         node.Output.Add(["output", "present_key", "present_value"]);
+        if (softcap > 0)
+            node.Attribute.Add(new AttributeProto { Name = "softcap", Type = AttributeProto.Types.AttributeType.Float, F = softcap });
         long[] cache = [1, shape.KvHeads, capacity, shape.HeadSize];
         return Model(
             node,
@@ -40,12 +42,12 @@ internal static class AttentionGraphs
     }
 
     /// <summary>This library's operator on sequences of the manager with the id <paramref name="manager"/>.</summary>
-    public static byte[] Pruned(AttentionShape shape, long manager)
+    public static byte[] Pruned(AttentionShape shape, long manager, float softcap)
     {
         var node = Node("kvprune", "PrunedGroupQueryAttention", shape);
         node.Input.Add(["query", "key", "value", "sequence_handles", "total_sequence_length", "seqlens_k"]);
         node.Output.Add("output");
-        node.Attribute.Add(new AttentionOptions(Scale: 0).Attributes());
+        node.Attribute.Add(new AttentionOptions(Scale: 0) { Softcap = softcap }.Attributes());
         node.Attribute.Add([Int("layer", 0), Int("cache_manager", manager)]);
         return Model(
             node,

@@ -5,10 +5,13 @@ internal sealed class AttentionInputs
 {
     private const int Seed = 20240917;
 
-    public AttentionInputs(AttentionShape shape, int tokens)
+    public AttentionInputs(AttentionShape shape, int tokens, int newTokens, int chunkTokens, float softcap)
     {
         Shape = shape;
         Tokens = tokens;
+        NewTokens = newTokens;
+        ChunkTokens = chunkTokens;
+        Softcap = softcap;
         // One stream each, so that the token that is decoded does not depend on the length of the past.
         Queries = Normal(Seed, (long)tokens * shape.QueryWidth);
         Keys = Normal(Seed + 1, (long)tokens * shape.KvWidth);
@@ -17,8 +20,26 @@ internal sealed class AttentionInputs
 
     public AttentionShape Shape { get; }
 
-    /// <summary>The past and the one token that is decoded, which is the last.</summary>
+    /// <summary>The past and the new tokens, which are the last.</summary>
     public int Tokens { get; }
+
+    /// <summary>Tokens of one step.</summary>
+    public int NewTokens { get; }
+
+    /// <summary>New tokens that one run takes at most.</summary>
+    public int ChunkTokens { get; }
+
+    /// <summary>Bound of the logits; 0: none.</summary>
+    public float Softcap { get; }
+
+    public int Past => Tokens - NewTokens;
+
+    /// <summary>The runs of one step: first token and number of tokens.</summary>
+    public IEnumerable<(int First, int Count)> Chunks()
+    {
+        for (var first = Past; first < Tokens; first += ChunkTokens)
+            yield return (first, Math.Min(ChunkTokens, Tokens - first));
+    }
 
     /// <summary>[Tokens, query heads × head size].</summary>
     public float[] Queries { get; }

@@ -3,9 +3,11 @@ using System.Text.Json.Serialization;
 namespace KvPrune.Benchmarks.Attention;
 
 /// <summary>One result.</summary>
-/// <param name="Bench">The benchmark: attention.</param>
+/// <param name="Bench">attention (one decode step), follow-up (new tokens over a past) or prefill (new tokens over nothing).</param>
 /// <param name="Shape">Query heads/KV heads/head size.</param>
 /// <param name="Context">Tokens attended to.</param>
+/// <param name="NewTokens">Tokens of one step, the last ones of the context.</param>
+/// <param name="ChunkTokens">Tokens of one run.</param>
 /// <param name="Threads">Threads of one operator.</param>
 /// <param name="Batch">Sequences of one step.</param>
 /// <param name="Format">How the cache is stored.</param>
@@ -17,6 +19,8 @@ internal sealed record AttentionRow(
     [property: JsonPropertyName("bench")] string Bench,
     [property: JsonPropertyName("shape")] string Shape,
     [property: JsonPropertyName("context")] int Context,
+    [property: JsonPropertyName("new_tokens")] int NewTokens,
+    [property: JsonPropertyName("chunk_tokens")] int ChunkTokens,
     [property: JsonPropertyName("threads")] int Threads,
     [property: JsonPropertyName("batch")] int Batch,
     [property: JsonPropertyName("format")] string Format,
@@ -25,6 +29,13 @@ internal sealed record AttentionRow(
     [property: JsonPropertyName("bytes_vs_dense16")] double BytesVsDense16,
     [property: JsonPropertyName("gbps")] double Gbps)
 {
+    /// <summary>Prefill: growth of the process's memory over one step, and what EstimateBytes says.</summary>
+    [JsonPropertyName("peak_bytes")]
+    public long? PeakBytes { get; init; }
+
+    [JsonPropertyName("estimated_bytes")]
+    public long? EstimatedBytes { get; init; }
+
     [JsonIgnore]
     public double LowerQuartile { get; init; }
 

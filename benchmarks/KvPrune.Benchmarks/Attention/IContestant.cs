@@ -8,9 +8,9 @@ internal interface IContestant : IDisposable
     /// <summary>Bytes of the cache, of which one step reads nearly all.</summary>
     long CacheBytes { get; }
 
-    /// <summary>The last step's output, [query heads × head size].</summary>
+    /// <summary>The last step's output, [new tokens, query heads × head size].</summary>
     ReadOnlyMemory<float> Output { get; }
 
-    /// <summary>Decodes the last token over the whole past and leaves the cache as it was. Returns the time of the run alone.</summary>
+    /// <summary>Reads the new tokens over the whole past and leaves the cache as it was. Returns the time of the runs alone.</summary>
     TimeSpan Step(RunClock clock);
 }

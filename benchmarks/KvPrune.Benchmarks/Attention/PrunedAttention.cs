@@ -8,30 +8,39 @@ namespace KvPrune.Benchmarks.Attention;
 internal sealed class PrunedAttention : IContestant
 {
     // Bounds the tensors that a long prompt is fed in.
-    private const int ChunkTokens = 2048;
+    private const int FillTokens = 2048;
 
     private readonly AttentionInputs _inputs;
     private readonly KvCacheManager _manager;
     private readonly KvSequence _sequence;
     private readonly InferenceSession _session;
-    private readonly OrtIoBinding _binding;
+    private readonly List<(int Count, OrtIoBinding Binding)> _runs = [];
     private readonly RunOptions _runOptions = new();
-    private readonly List<OrtValue> _values;
+    private readonly List<OrtValue> _values = [];
     private readonly float[] _output;
 
     public PrunedAttention(AttentionInputs inputs, PruningPolicy policy, int threads)
     {
         _inputs = inputs;
-        _output = new float[inputs.Shape.QueryWidth];
+        _output = new float[inputs.NewTokens * inputs.Shape.QueryWidth];
+        // Its pages must not appear as memory that the operator takes.
+        Array.Fill(_output, 1);
         _manager = new KvCacheManager(inputs.Shape.ToModelShape(inputs.Tokens));
         _sequence = _manager.CreateSequence(policy);
-        Fill();
+        if (inputs.Past > 0)
+            Fill();
         var info = _sequence.GetInfo();
         CacheBytes = info.TotalBytes;
         using var options = Sessions.Options(threads);
         KvPruneOps.Register(options);
-        _session = new InferenceSession(AttentionGraphs.Pruned(inputs.Shape, _manager.Id), options);
-        (_binding, _values) = Bind(_session, inputs.Tokens - 1, 1, _output);
+        _session = new InferenceSession(AttentionGraphs.Pruned(inputs.Shape, _manager.Id, inputs.Softcap), options);
+        foreach (var (first, count) in inputs.Chunks())
+        {
+            var output = AttentionInputs.Rows(_output, inputs.Shape.QueryWidth, first - inputs.Past, count);
+            var (binding, values) = Bind(_session, first, count, output);
+            _runs.Add((count, binding));
+            _values.AddRange(values);
+        }
     }
 
     public long CacheBytes { get; }
@@ -43,14 +52,25 @@ internal sealed class PrunedAttention : IContestant
 
     public TimeSpan Step(RunClock clock)
     {
-        // Not committed: disposing the step drops its token, so every step sees the same past.
-        using var step = KvStep.Begin(_sequence, 1);
-        return clock.Time(() => _session.RunWithBinding(_runOptions, _binding));
+        // A decode step has no segment. One that was rolled back whole is still open.
+        if (_inputs.NewTokens > 1 && _sequence.GetInfo().OpenSegmentTokens == 0)
+            _sequence.OpenSegment(_inputs.NewTokens);
+        var time = TimeSpan.Zero;
+        for (var i = 0; i < _runs.Count; i++)
+        {
+            using var step = KvStep.Begin(_sequence, _runs[i].Count);
+            time += clock.Time(() => _session.RunWithBinding(_runOptions, _runs[i].Binding));
+            // The last run is not committed: that drops every new token, so each step sees the same past.
+            if (i < _runs.Count - 1)
+                step.Commit();
+        }
+
+        return time;
     }
 
     public void Dispose()
     {
-        _binding.Dispose();
+        _runs.ForEach(run => run.Binding.Dispose());
         _values.ForEach(value => value.Dispose());
         _runOptions.Dispose();
         _session.Dispose();
@@ -63,12 +83,12 @@ internal sealed class PrunedAttention : IContestant
     {
         using var options = Sessions.Options(threads: 0);
         KvPruneOps.Register(options);
-        using var session = new InferenceSession(AttentionGraphs.Pruned(_inputs.Shape, _manager.Id), options);
-        var past = _inputs.Tokens - 1;
+        using var session = new InferenceSession(AttentionGraphs.Pruned(_inputs.Shape, _manager.Id, _inputs.Softcap), options);
+        var past = _inputs.Past;
         _sequence.OpenSegment(past);
-        for (var first = 0; first < past; first += ChunkTokens)
+        for (var first = 0; first < past; first += FillTokens)
         {
-            var count = Math.Min(ChunkTokens, past - first);
+            var count = Math.Min(FillTokens, past - first);
             using var step = KvStep.Begin(_sequence, count);
             var (binding, values) = Bind(session, first, count, new float[count * _inputs.Shape.QueryWidth]);
             using (binding)
@@ -78,7 +98,7 @@ internal sealed class PrunedAttention : IContestant
         }
     }
 
-    private (OrtIoBinding Binding, List<OrtValue> Values) Bind(InferenceSession session, int first, int count, float[] output)
+    private (OrtIoBinding Binding, List<OrtValue> Values) Bind(InferenceSession session, int first, int count, Memory<float> output)
     {
         var shape = _inputs.Shape;
         var binding = session.CreateIoBinding();
@@ -89,7 +109,7 @@ internal sealed class PrunedAttention : IContestant
         Input<long>("sequence_handles", new[] { _sequence.Handle }, 1);
         Input<int>("total_sequence_length", new[] { first + count }, 1);
         Input<int>("seqlens_k", new[] { first + count - 1 }, 1);
-        binding.BindOutput("output", Tensor<float>(output, 1, count, shape.QueryWidth));
+        binding.BindOutput("output", Tensor(output, 1, count, shape.QueryWidth));
         return (binding, values);
 
         void Input<T>(string name, Memory<T> data, params long[] dimensions)

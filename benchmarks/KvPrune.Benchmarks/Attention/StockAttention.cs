@@ -10,7 +10,7 @@ namespace KvPrune.Benchmarks.Attention;
 internal sealed class StockAttention : IContestant
 {
     private readonly InferenceSession _session;
-    private readonly OrtIoBinding _binding;
+    private readonly List<OrtIoBinding> _bindings = [];
     private readonly RunOptions _runOptions = new();
     private readonly List<OrtValue> _values = [];
     private readonly float[] _output;
@@ -19,36 +19,46 @@ internal sealed class StockAttention : IContestant
     {
         var shape = inputs.Shape;
         using var options = Sessions.Options(threads);
-        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Tokens), options);
-        _binding = _session.CreateIoBinding();
-        _output = new float[shape.QueryWidth];
-        var last = inputs.Tokens - 1;
-        Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, last, 1), 1, 1, shape.QueryWidth);
-        Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, last, 1), 1, 1, shape.KvWidth);
-        Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, last, 1), 1, 1, shape.KvWidth);
-        Input<int>("seqlens_k", new[] { last }, 1);
-        Input<int>("total_sequence_length", new[] { inputs.Tokens }, 1);
-        Cache("key", inputs.Keys, inputs);
-        Cache("value", inputs.Values, inputs);
-        _binding.BindOutput("output", Tensor<float>(_output, 1, 1, shape.QueryWidth));
+        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Tokens, inputs.Softcap), options);
+        _output = new float[inputs.NewTokens * shape.QueryWidth];
+        var keys = Cache(inputs.Keys, inputs);
+        var values = Cache(inputs.Values, inputs);
+        foreach (var (first, count) in inputs.Chunks())
+        {
+            var binding = _session.CreateIoBinding();
+            _bindings.Add(binding);
+            Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, first, count), 1, count, shape.QueryWidth);
+            Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, first, count), 1, count, shape.KvWidth);
+            Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, first, count), 1, count, shape.KvWidth);
+            Input<int>("seqlens_k", new[] { first + count - 1 }, 1);
+            Input<int>("total_sequence_length", new[] { first + count }, 1);
+            binding.BindInput("past_key", keys);
+            binding.BindInput("past_value", values);
+            binding.BindOutput("present_key", keys);
+            binding.BindOutput("present_value", values);
+            binding.BindOutput("output", Tensor(AttentionInputs.Rows(_output, shape.QueryWidth, first - inputs.Past, count), 1, count, shape.QueryWidth));
+
+            void Input<T>(string name, Memory<T> data, params long[] dimensions)
+                where T : unmanaged => binding.BindInput(name, Tensor(data, dimensions));
+        }
     }
 
     public long CacheBytes { get; private set; }
 
     public ReadOnlyMemory<float> Output => _output;
 
-    public TimeSpan Step(RunClock clock) => clock.Time(() => _session.RunWithBinding(_runOptions, _binding));
+    public TimeSpan Step(RunClock clock) => clock.Time(() => _bindings.ForEach(binding => _session.RunWithBinding(_runOptions, binding)));
 
     public void Dispose()
     {
-        _binding.Dispose();
+        _bindings.ForEach(binding => binding.Dispose());
         _values.ForEach(value => value.Dispose());
         _runOptions.Dispose();
         _session.Dispose();
     }
 
     // [tokens, KV heads, head size] to the operator's [1, KV heads, tokens, head size].
-    private void Cache(string name, float[] rows, AttentionInputs inputs)
+    private OrtValue Cache(float[] rows, AttentionInputs inputs)
     {
         var shape = inputs.Shape;
         var cache = new float[rows.Length];
@@ -61,14 +71,9 @@ internal sealed class StockAttention : IContestant
             }
         }
 
-        var value = Tensor<float>(cache, 1, shape.KvHeads, inputs.Tokens, shape.HeadSize);
-        _binding.BindInput("past_" + name, value);
-        _binding.BindOutput("present_" + name, value);
         CacheBytes += (long)cache.Length * sizeof(float);
+        return Tensor<float>(cache, 1, shape.KvHeads, inputs.Tokens, shape.HeadSize);
     }
-
-    private void Input<T>(string name, Memory<T> data, params long[] dimensions)
-        where T : unmanaged => _binding.BindInput(name, Tensor(data, dimensions));
 
     private OrtValue Tensor<T>(Memory<T> data, params long[] dimensions)
         where T : unmanaged

@@ -14,6 +14,18 @@ Policy MixedPolicy() {
   return {Storage::kInt8, Storage::kInt8, 0.4f, 0.25f, 0.7f, 32, 32};
 }
 
+Status RowsOnlyKernel::Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) {
+  const ModelShape& shape = rows.sequence->shape();
+  for (int t = 0; t < tokens; ++t)
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      const int64_t from = (static_cast<int64_t>(t) * shape.kv_heads + head) * shape.head_size;
+      const int64_t to = (past + t) * shape.head_size;
+      std::copy_n(rows.key + from, shape.head_size, prompt_rows.keys(head) + to);
+      std::copy_n(rows.value + from, shape.head_size, prompt_rows.values(head) + to);
+    }
+  return {};
+}
+
 // Uniform in [-2, 2), from a hash of what names the element (splitmix64's finaliser).
 std::vector<float> ToyModel::Row(int kind, int layer, int64_t position, int head) const {
   std::vector<float> row(kShape.head_size);
@@ -104,7 +116,7 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
     LayerRun run;
     Status status = LayerRun::Begin(sequence, layer, &run);
     if (!status.ok()) return {};
-    status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, nullptr, tasks)
+    status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, prompt_kernel_, tasks)
                                      : RunDecodeLayer(parameters, {&rows, 1}, tasks);
     if (!status.ok()) return {};
     run.Complete();

@@ -17,6 +17,12 @@ Policy ExactPolicy();
 // ThinK and per-token pruning in int8: every stage of sealing at once.
 Policy MixedPolicy();
 
+// Stands for the runtime's kernel where only the cache counts: writes the rows, unrotated, and no output.
+class RowsOnlyKernel final : public DensePromptKernel {
+ public:
+  Status Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) override;
+};
+
 // A model without weights: query, key and value of a token depend on its layer, position and `seed` only, so
 // that any history of steps that ends at the same length must leave the same cache.
 class ToyModel {
@@ -26,6 +32,9 @@ class ToyModel {
 
   // Runs every layer of the begun step on `sequence`; returns the outputs [layers][tokens * query width].
   std::vector<std::vector<float>> RunLayers(Sequence& sequence, TaskRunner& tasks) const;
+
+  // Prompts over nothing sealed go to `kernel` instead of the cache's own kernels, which take scratch.
+  void UsePromptKernel(DensePromptKernel* kernel) { prompt_kernel_ = kernel; }
 
   // Begin, run, commit.
   std::vector<std::vector<float>> Step(Sequence& sequence, int tokens) const;
@@ -51,6 +60,7 @@ class ToyModel {
 
   uint32_t seed_;
   float rope_theta_;
+  DensePromptKernel* prompt_kernel_ = nullptr;
   int64_t window_;  // newest tokens that a query sees; 0: all
 };
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 
 #include "cache/estimate.h"
 #include "cache/model_fixture.h"
@@ -66,7 +67,9 @@ TEST_P(PromptLengths, ChunksLeaveTheSameCacheAsOneRun) {
 }
 
 TEST_P(PromptLengths, BytesEqualTheEstimate) {
-  const ToyModel model;
+  RowsOnlyKernel kernel;
+  ToyModel model;
+  model.UsePromptKernel(&kernel);
   for (const Policy& policy : {ExactPolicy(), MixedPolicy()})
     for (const int chunk : {0, 50})
       for (const int generated : {0, 40, 130}) {
@@ -81,18 +84,20 @@ TEST_P(PromptLengths, BytesEqualTheEstimate) {
       }
 }
 
-TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {
-  const ToyModel model(5, 10000.0f);
+// Causal attention of a segment over the compressed past, token i seeing the past and tokens 0..i within the
+// model's window, in double precision over the rows that the cache holds.
+void ExpectFollowUpMatchesRows(int tokens, int64_t window) {
+  SCOPED_TRACE("window " + std::to_string(window));
+  const ToyModel model(5, 10000.0f, window);
   const auto sequence = NewSequence(NewManager(), MixedPolicy());
   model.Prompt(*sequence, 200);
-  model.Decode(*sequence, 5);
-  // Causal attention of the segment over the compressed past: token i sees the past and tokens 0..i.
+  model.Decode(*sequence, 75);  // a slab of its own, and rows in the tail
   std::vector<ReadBack> past;
   for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(*sequence, 1, head));
   const int64_t start = sequence->length();
-  const auto outputs = model.Prompt(*sequence, GetParam(), 40);
+  const auto outputs = model.Prompt(*sequence, tokens, 170);
   const int size = kShape.head_size;
-  for (int token : {0, GetParam() / 2, GetParam() - 1})
+  for (int token : {0, tokens / 2, tokens - 1})
     for (int head = 0; head < kShape.query_heads; ++head) {
       ReadBack rows = past[head / kShape.group()];
       for (int64_t t = start; t <= start + token; ++t) {
@@ -101,16 +106,63 @@ TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {
         rows.keys.insert(rows.keys.end(), key.begin(), key.end());
         rows.values.insert(rows.values.end(), value.begin(), value.end());
       }
-      const auto expected = ToyModel::Attend(model.Query(1, start + token, head), rows.keys.data(),
-                                             rows.values.data(), start + token + 1);
+      const int64_t seen = model.Seen(start + token + 1);
+      const int64_t first = (start + token + 1 - seen) * size;
+      const auto expected = ToyModel::Attend(model.Query(1, start + token, head), rows.keys.data() + first,
+                                             rows.values.data() + first, seen);
       double error = 0;
       double norm = 0;
       for (int j = 0; j < size; ++j) {
         error += std::pow(outputs[1][(token * kShape.query_heads + head) * size + j] - expected[j], 2);
         norm += expected[j] * expected[j];
       }
-      EXPECT_LE(std::sqrt(error / norm), 2e-2) << "token " << token << " head " << head;
+      EXPECT_LE(std::sqrt(error / norm), 2e-5) << "token " << token << " head " << head;
     }
+}
+
+TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {
+  for (const int64_t window : {0, 33, 250}) ExpectFollowUpMatchesRows(GetParam(), window);
+}
+
+// Split-K: one chunk, several, a short last one.
+TEST(Decode, OfLongPastsMatchesTheRowsItHolds) {
+  RowsOnlyKernel kernel;
+  for (const int64_t window : {0, 700}) {
+    for (const int tokens : {543, 544, 1023, 1024, 1025, 1200, 3000}) {
+      ToyModel model(6, 0, window);
+      model.UsePromptKernel(&kernel);
+      const auto sequence = NewSequence(NewManager(), MixedPolicy());
+      model.Prompt(*sequence, tokens);
+      ExpectDecodeMatchesRows(model, *sequence, 2e-2);
+    }
+  }
+}
+
+// Tasks on threads of their own.
+class ThreadTaskRunner final : public TaskRunner {
+ protected:
+  void Run(size_t count, void (*task)(void*, size_t), void* context) override {
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < count; ++i) threads.emplace_back(task, context, i);
+    for (auto& thread : threads) thread.join();
+  }
+};
+
+TEST(FollowUp, ThreadsDoNotChangeTheResult) {
+  const ToyModel model;
+  const auto manager = NewManager();
+  const auto sequence = NewSequence(manager, MixedPolicy());
+  model.Prompt(*sequence, 400);
+  ASSERT_TRUE(sequence->OpenSegment(300).ok());
+  ASSERT_TRUE(sequence->BeginStep(300).ok());
+  ThreadTaskRunner threads;
+  const auto threaded = model.RunLayers(*sequence, threads);
+  ASSERT_TRUE(sequence->RollbackStep().ok());
+  EXPECT_EQ(manager->account()->InUse(MemoryUse::kScratch), 0);
+  ASSERT_TRUE(sequence->BeginStep(300).ok());
+  SerialTaskRunner serial;
+  EXPECT_EQ(threaded, model.RunLayers(*sequence, serial));
+  ASSERT_TRUE(sequence->CommitStep().ok());
 }
 
 }  // namespace

@@ -122,7 +122,9 @@ TEST(Step, StopsAtTheModelsContext) {
 }
 
 TEST(Memory, LimitFailsTheStepAndFreesNothingElse) {
-  const ToyModel model;
+  RowsOnlyKernel kernel;
+  ToyModel model;
+  model.UsePromptKernel(&kernel);
   const auto unlimited = NewManager();
   const auto probe = NewSequence(unlimited, MixedPolicy());
   model.Prompt(*probe, 150);
@@ -144,7 +146,9 @@ TEST(Memory, LimitFailsTheStepAndFreesNothingElse) {
 }
 
 TEST(Memory, TheEstimateIsEnoughOfALimit) {
-  const ToyModel model;
+  RowsOnlyKernel kernel;
+  ToyModel model;
+  model.UsePromptKernel(&kernel);
   for (const int chunk : {0, 100}) {
     const kvp_estimate estimate = EstimateBytes(kShape, MixedPolicy(), 500, 200, chunk);
     const auto manager = NewManager(std::max(estimate.prefill_peak_bytes, estimate.resident_bytes));
@@ -156,7 +160,9 @@ TEST(Memory, TheEstimateIsEnoughOfALimit) {
 }
 
 TEST(Memory, RunningOutWhileSealingFailsTheLayer) {
-  const ToyModel model;
+  RowsOnlyKernel kernel;
+  ToyModel model;
+  model.UsePromptKernel(&kernel);
   const auto probe_manager = NewManager();
   const auto probe = NewSequence(probe_manager, MixedPolicy());
   model.Prompt(*probe, 1000);

@@ -68,10 +68,9 @@ typedef struct kvp_estimate {
 } kvp_estimate;
 
 typedef struct kvp_manager_statistics {
-  int64_t sealed_bytes;  /* tiles with masks, scales and channel lists */
+  int64_t sealed_bytes;  /* tiles with masks, scales and channel lists, also those packed ahead of sealing */
   int64_t tail_bytes;    /* dense tails, those of checkpoints included */
-  int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; a decode run's partial
-                            sums */
+  int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; scratch of a run */
   int64_t peak_bytes;    /* highest sum so far */
   int64_t sequences;
 } kvp_manager_statistics;
@@ -80,7 +79,7 @@ typedef struct kvp_sequence_info {
   int64_t length;              /* committed tokens */
   int64_t sealed_tokens;       /* of these in sealed tiles */
   int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open */
-  int64_t sealed_bytes;        /* of all tiles it reads, shared ones included */
+  int64_t sealed_bytes;        /* of all its tiles, shared ones and those packed ahead of sealing included */
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
@@ -109,8 +108,9 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
 
 /*
  * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
- * (0: whole), then generated_tokens decode steps. A decode run takes its partial sums on top, for as long as
- * one layer runs; the byte limit does not stop them.
+ * (0: whole), then generated_tokens decode steps. A run takes scratch on top for as long as one layer runs:
+ * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles. The byte
+ * limit does not stop it.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,

@@ -2,13 +2,17 @@
 #include <cstring>
 
 #include "cache/layer.h"
+#include "cache/pack_ahead.h"
 #include "cache/tile_walk.h"
 
 namespace kvprune {
 namespace {
 
-// Tiles per task. Fixed, so that a sequence's sums are split the same way alone and in any batch.
-constexpr int64_t kChunkTiles = 32;
+// Tiles per task: at most kMostChunkTiles, and fewer where one sequence would make less than kLeastTasks
+// tasks. It depends on the sequence alone, so that its sums are split the same way in any batch.
+constexpr int64_t kMostChunkTiles = 32;
+constexpr int64_t kLeastChunkTiles = 8;
+constexpr int64_t kLeastTasks = 16;
 
 // One task: a block of one KV head's query heads over one chunk of the tiles that one sequence's token sees.
 // The last chunk also takes the dense tail.
@@ -19,6 +23,7 @@ struct Work {
   int query_count;
   int64_t chunk;
   int64_t chunks;
+  int64_t chunk_tiles;
 };
 
 // A task's result, kept compact: max and sum per query, then the accumulators.
@@ -55,7 +60,15 @@ class DecodeBatch {
 
     for (size_t row = 0; row < batch_.size(); ++row)
       AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
-    tasks.For(work_.size(), [this](size_t index) { Attend(index); });
+    for (const LayerRows& rows : batch_)
+      if (rows.sequence->StepPacks(parameters_.layer) != nullptr) packing_.push_back(rows.sequence);
+    const size_t packs = packing_.size() * static_cast<size_t>(shape_.kv_heads);
+    tasks.For(packs + work_.size(), [this, packs](size_t index) {
+      if (index < packs)
+        Pack(index);
+      else
+        Attend(index - packs);
+    });
     Merge();
     return {};
   }
@@ -74,12 +87,14 @@ class DecodeBatch {
   void PlanWork() {
     for (size_t row = 0; row < batch_.size(); ++row) {
       const int64_t tiles = SeenTiles(*batch_[row].sequence);
-      const int64_t chunks = std::max<int64_t>(1, (tiles + kChunkTiles - 1) / kChunkTiles);
+      const int64_t blocks = shape_.kv_heads * ((shape_.group() + kMaxQueryRows - 1) / kMaxQueryRows);
+      const int64_t chunk_tiles = std::clamp(tiles * blocks / kLeastTasks, kLeastChunkTiles, kMostChunkTiles);
+      const int64_t chunks = std::max<int64_t>(1, (tiles + chunk_tiles - 1) / chunk_tiles);
       for (int head = 0; head < shape_.kv_heads; ++head)
         for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
           for (int64_t chunk = 0; chunk < chunks; ++chunk)
             work_.push_back({static_cast<int>(row), head, first,
-                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks});
+                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks, chunk_tiles});
     }
   }
 
@@ -110,14 +125,14 @@ class DecodeBatch {
     const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
     const float* queries =
         queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
-    const int64_t first = work.chunk * kChunkTiles;
+    const int64_t first = work.chunk * work.chunk_tiles;
     int64_t first_seen[kMaxQueryRows];
     std::fill_n(first_seen, work.query_count, parameters_.FirstSeen(sequence.length()));
 
     AttentionState state;
     state.Reset(work.query_count, shape_.head_size);
     AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, FirstTile(sequence) + first,
-                std::min(kChunkTiles, SeenTiles(sequence) - first), queries, work.query_count,
+                std::min(work.chunk_tiles, SeenTiles(sequence) - first), queries, work.query_count,
                 shape_.head_size, first_seen, parameters_.softcap, &state);
     if (work.chunk == work.chunks - 1) {
       const RowRange tail = {std::max<int64_t>(0, first_seen[0] - sequence.sealed_tokens()),
@@ -132,6 +147,13 @@ class DecodeBatch {
     else
       SavePartial(state, work.query_count, shape_.head_size,
                   partials_ + static_cast<int64_t>(index) * PartialFloats());
+  }
+
+  void Pack(size_t index) const {
+    const Sequence& sequence = *packing_[index / static_cast<size_t>(shape_.kv_heads)];
+    PackTailTile(sequence.tail(), parameters_.layer,
+                 static_cast<int>(index % static_cast<size_t>(shape_.kv_heads)),
+                 *sequence.StepPacks(parameters_.layer));
   }
 
   void Merge() const {
@@ -164,6 +186,7 @@ class DecodeBatch {
   const std::span<const LayerRows> batch_;
   const ModelShape& shape_;
   std::vector<Work> work_;
+  std::vector<const Sequence*> packing_;
   Buffer scratch_;
   float* queries_ = nullptr;   // [batch, query_heads, head_size]
   float* partials_ = nullptr;  // [work, PartialFloats()]

@@ -2,7 +2,8 @@
 #include <cstring>
 
 #include "cache/layer.h"
-#include "cache/tile_walk.h"
+#include "cache/layer_follow.h"
+#include "cache/pack_ahead.h"
 #include "pruning/think.h"
 
 namespace kvprune {
@@ -43,52 +44,6 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
   });
 }
 
-// New tokens over sealed tiles and dense rows, causally and within the model's window. A KV head's query rows
-// (token x group) go through its tiles in blocks.
-void AttendOverTiles(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
-                     TaskRunner& tasks) {
-  const Sequence& sequence = *rows.sequence;
-  const ModelShape& shape = sequence.shape();
-  const int group = shape.group();
-  const int64_t past = sequence.dense_rows();
-  const int64_t head_rows = static_cast<int64_t>(sequence.step_tokens()) * group;
-  const int64_t blocks = (head_rows + kMaxQueryRows - 1) / kMaxQueryRows;
-  const int64_t sealed = sequence.sealed_tokens();
-  const SlabList& slabs = sequence.slabs(parameters.layer);
-
-  tasks.For(static_cast<size_t>(shape.kv_heads * blocks), [&](size_t index) {
-    const int kv_head = static_cast<int>(static_cast<int64_t>(index) / blocks);
-    const int64_t first_row = static_cast<int64_t>(index) % blocks * kMaxQueryRows;
-    const int count = static_cast<int>(std::min<int64_t>(kMaxQueryRows, head_rows - first_row));
-    alignas(64) float queries[kMaxQueryRows * kMaxHeadSize];
-    float* output[kMaxQueryRows];
-    float sinks[kMaxQueryRows];
-    int64_t first_seen[kMaxQueryRows];
-    RowRange dense[kMaxQueryRows];
-    for (int r = 0; r < count; ++r) {
-      const int64_t token = (first_row + r) / group;
-      const int64_t head = static_cast<int64_t>(kv_head) * group + (first_row + r) % group;
-      const int64_t offset = (token * shape.query_heads + head) * shape.head_size;
-      float* query = queries + r * shape.head_size;
-      std::memcpy(query, rows.query + offset, static_cast<size_t>(shape.head_size) * sizeof(float));
-      if (parameters.rotary.active()) parameters.rotary.Rotate(query, sequence.length() + token);
-      for (int j = 0; j < shape.head_size; ++j) query[j] *= parameters.scale;
-      output[r] = rows.output + offset;
-      if (parameters.sinks != nullptr) sinks[r] = parameters.sinks[head];
-      first_seen[r] = parameters.FirstSeen(sequence.length() + token);
-      dense[r] = {std::max<int64_t>(0, first_seen[r] - sealed), past + token + 1};
-    }
-    // Rows ascend by token, so the first one sees the oldest tokens.
-    const int64_t first_tile = std::min(first_seen[0], sealed) / kTileTokens;
-    AttentionState state;
-    state.Reset(count, shape.head_size);
-    AttendSlabs(slabs, kv_head, first_tile, sealed / kTileTokens - first_tile, queries, count,
-                shape.head_size, first_seen, parameters.softcap, &state);
-    Kernels().attend_dense(prompt_rows.Rows(kv_head), dense, queries, count, parameters.softcap, &state);
-    FinishAttention(state, count, shape.head_size, parameters.sinks != nullptr ? sinks : nullptr, output);
-  });
-}
-
 void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head,
                     const TileSlab& slab) {
   const ModelShape& shape = sequence.shape();
@@ -124,7 +79,12 @@ Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const Pr
                           slab->channels(head), slab->tile(head, tile));
     });
   }
-  sequence.FinishSealedLayer(parameters.layer, std::move(slab));
+  const DenseTail& tail = sequence.FinishSealedLayer(parameters.layer, std::move(slab));
+  status = sequence.PackAheadOfPrompt(parameters.layer);
+  const TileSlab* packed = sequence.StepPacks(parameters.layer);
+  if (!status.ok() || packed == nullptr) return status;
+  tasks.For(static_cast<size_t>(shape.kv_heads),
+            [&](size_t head) { PackTailTile(tail, parameters.layer, static_cast<int>(head), *packed); });
   return {};
 }
 
@@ -140,7 +100,8 @@ Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, 
     if (!status.ok()) return status;
   } else {
     WriteNewRows(parameters, rows, prompt_rows, tasks);
-    AttendOverTiles(parameters, rows, prompt_rows, tasks);
+    Status status = AttendFollowUp(parameters, rows, prompt_rows, tasks);
+    if (!status.ok()) return status;
   }
   return sequence.StepSeals() ? SealLayer(parameters, sequence, prompt_rows, tasks) : Status();
 }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <string>
 
+#include "cache/pack_ahead.h"
+
 namespace kvprune {
 
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
@@ -11,7 +13,8 @@ Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
       policy_(policy),
       prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
-      slabs_(manager_->shape().layers) {
+      slabs_(manager_->shape().layers),
+      packed_(manager_->shape().layers) {
   manager_->CountSequences(1);
 }
 
@@ -54,6 +57,8 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
   made->sealed_ = sealed_;
   made->last_sealing_ = last_sealing_;
   made->slabs_ = slabs_;
+  made->slab_bytes_ = slab_bytes_;
+  made->packed_ = packed_;
   // Checkpoints stay with the original: each would pin a tail for as long as the fork lives.
   *fork = std::move(made);
   return {};
@@ -85,7 +90,7 @@ Status Sequence::Checkpoint() {
 
 void Sequence::AddCheckpoint() {
   if (!checkpoints_.empty() && checkpoints_.back().length == length_) checkpoints_.pop_back();
-  checkpoints_.push_back({length_, sealed_, last_sealing_, slabs_[0].size(), tail_});
+  checkpoints_.push_back({length_, sealed_, last_sealing_, slabs_[0].size(), slab_bytes_, tail_});
 }
 
 Status Sequence::Rewind(int64_t length) {
@@ -106,10 +111,13 @@ Status Sequence::Rewind(int64_t length) {
       return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
                                       ": no checkpoint is there, and rows were sealed at " +
                                       std::to_string(last_sealing_)};
-    RestoreTail(length > 0 ? *saved : SavedState{0, 0, 0, 0, tail_});
+    RestoreTail(length > 0 ? *saved : SavedState{0, 0, 0, 0, 0, tail_});
   }
   // Otherwise the tail only gets shorter: rows of the checkpoints that stay lie before `length`.
   length_ = length;
+  // Tiles packed ahead of rows that are gone, or that may now become others.
+  const int64_t packed = PackAhead::PackedLayers(policy_, shape().layers, dense_rows());
+  std::fill(packed_.begin() + packed, packed_.end(), nullptr);
   segment_.reset();
   std::erase_if(checkpoints_, [length](const SavedState& state) { return state.length > length; });
   return {};
@@ -118,7 +126,9 @@ Status Sequence::Rewind(int64_t length) {
 // In place: sealing left the live tail to nobody else, so only checkpoints that are about to go refer to it.
 void Sequence::RestoreTail(const SavedState& saved) {
   tail_->CopyFrom(*saved.tail, 0, static_cast<int>(saved.length - saved.sealed));
-  for (SlabList& list : slabs_) list.resize(saved.slab_count);
+  for (SlabList& list : slabs_) list.KeepFirst(saved.slab_count);
+  slab_bytes_ = saved.slab_bytes;
+  std::fill(packed_.begin(), packed_.end(), nullptr);
   sealed_ = saved.sealed;
   last_sealing_ = saved.last_sealing;
 }
@@ -128,8 +138,9 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   *info = {};
   info->length = length_;
   info->sealed_tokens = sealed_;
-  for (const SlabList& list : slabs_)
-    for (const auto& slab : list) info->sealed_bytes += slab->bytes();
+  info->sealed_bytes = slab_bytes_;
+  for (const auto& slab : packed_)
+    if (slab) info->sealed_bytes += slab->bytes();
   info->tail_bytes = tail_->bytes();
   const DenseTail* counted = tail_.get();
   for (auto state = checkpoints_.rbegin(); state != checkpoints_.rend(); ++state) {
@@ -154,7 +165,7 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   if (rows != length_)
     return {KVP_INVALID_ARGUMENT,
             "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
-  for (const auto& slab : slabs_[layer])
+  for (const auto& [slab, first_tile] : slabs_[layer])
     for (int64_t i = 0; i < slab->tiles(); ++i) {
       UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);
       keys += kTileTokens * shape().head_size;

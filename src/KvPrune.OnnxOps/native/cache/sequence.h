@@ -11,13 +11,14 @@
 #include "cache/dense_tail.h"
 #include "cache/manager.h"
 #include "cache/prompt_rows.h"
+#include "cache/slab_list.h"
 #include "cache/status.h"
 #include "cache/tile_slab.h"
 #include "pruning/policy.h"
 
 namespace kvprune {
 
-using SlabList = std::vector<std::shared_ptr<const TileSlab>>;
+using TileSlabs = std::vector<std::shared_ptr<const TileSlab>>;
 
 // The KV cache of one conversation: per layer sealed slabs, oldest first, then dense rows.
 //
@@ -68,8 +69,13 @@ class Sequence {
   bool StepSeals() const { return step_->seals; }
   // Run: creates the slab that takes a layer's sealed rows (null when none leave the window).
   Status CreatePromptSlab(std::shared_ptr<TileSlab>* slab);
-  // Run: takes the sealed slab and moves the rows after it into the tail.
-  void FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab);
+  // Run: takes the sealed slab and moves the rows after it into the tail, which it returns.
+  const DenseTail& FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab);
+  // Run, after that: creates the slab of the tail's oldest tile where it is to be packed by now, to be seen
+  // as StepPacks(layer).
+  Status PackAheadOfPrompt(int layer);
+  // Run: the slab into which the step packs the tail's oldest tile of `layer`, or null.
+  const TileSlab* StepPacks(int layer) const { return step_->packs[layer].get(); }
 
  private:
   friend class LayerRun;
@@ -85,16 +91,17 @@ class Sequence {
     bool layer_running = false;
     std::vector<bool> layer_done;
     PromptRows whole;                 // one layer's rows, when one step reads the whole segment
-    SlabList new_slabs;               // per layer
+    TileSlabs new_slabs;              // per layer, of a prompt that seals
+    TileSlabs packs;                  // per layer, joins packed_ at commit
     std::shared_ptr<DenseTail> tail;  // replaces tail_ at commit
     bool consumed_rows = false;       // a layer's committed prompt rows were sealed and freed
-    std::vector<float> unpacked;      // one tile of K and V rows, for SealTail
   };
   struct SavedState {
     int64_t length;
     int64_t sealed;
     int64_t last_sealing;
     size_t slab_count;
+    int64_t slab_bytes;
     std::shared_ptr<DenseTail> tail;
   };
 
@@ -113,7 +120,8 @@ class Sequence {
   Status BeginDecodeStep(Step* step);
   Status CheckComplete() const;
   void ReserveForSealing();
-  void SealTail();
+  Status PlanPacking(Step* step) const;
+  void Seal(TileSlabs& slabs);
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
@@ -126,6 +134,9 @@ class Sequence {
   int64_t sealed_ = 0;        // of these in slabs
   int64_t last_sealing_ = 0;  // length at which rows last left the tail
   std::vector<SlabList> slabs_;
+  int64_t slab_bytes_ = 0;
+  TileSlabs
+      packed_;  // per layer: the tail's oldest 64 rows, packed but not sealed yet, or null (pack_ahead.h)
   std::shared_ptr<DenseTail> tail_;
   std::optional<Segment> segment_;
   std::optional<Step> step_;

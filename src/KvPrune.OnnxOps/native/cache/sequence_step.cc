@@ -1,6 +1,8 @@
 // The step half of Sequence: begin, the layers' part, commit and rollback.
+#include <algorithm>
 #include <string>
 
+#include "cache/pack_ahead.h"
 #include "cache/sequence.h"
 
 namespace kvprune {
@@ -13,6 +15,7 @@ Status Sequence::BeginStep(int new_tokens) {
   step.new_tokens = new_tokens;
   step.layer_done.assign(shape().layers, false);
   step.new_slabs.resize(shape().layers);
+  step.packs.resize(shape().layers);
   status = segment_ ? BeginPromptStep(&step) : BeginDecodeStep(&step);
   if (!status.ok()) return status;
   step_ = std::move(step);
@@ -59,25 +62,32 @@ Status Sequence::BeginDecodeStep(Step* step) {
     return {KVP_INVALID_ARGUMENT,
             "the sequence holds the model's " + std::to_string(shape().max_tokens) + " tokens"};
   step->seals = policy_.SealableTiles(dense_rows() + 1) > 0;
+  Status status = PlanPacking(step);
+  // What finds no memory now is packed when the tail is full.
   if (!step->seals) return {};
+  if (!status.ok()) return status;
   ReserveForSealing();
-  step->unpacked.resize(2 * static_cast<size_t>(kTileTokens) * shape().head_size);
-  for (auto& new_slab : step->new_slabs) {
+  return tail_.use_count() > 1 ? NewTail(&step->tail) : Status();
+}
+
+Status Sequence::PlanPacking(Step* step) const {
+  const int64_t unpacked = std::count(packed_.begin(), packed_.end(), nullptr);
+  int64_t due = PackAhead::DueLayers(policy_, shape().layers, dense_rows(), unpacked);
+  for (int layer = 0; due > 0; ++layer) {
+    if (packed_[layer]) continue;
     std::shared_ptr<TileSlab> slab;
     Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
     if (!status.ok()) return status;
-    new_slab = std::move(slab);
+    step->packs[layer] = std::move(slab);
+    --due;
   }
-  return tail_.use_count() > 1 ? NewTail(&step->tail) : Status();
+  return {};
 }
 
 // Committing must not run out of memory.
 void Sequence::ReserveForSealing() {
-  const auto reserve = [](auto& list) {
-    if (list.size() == list.capacity()) list.reserve(2 * list.size() + 1);
-  };
-  for (SlabList& list : slabs_) reserve(list);
-  reserve(checkpoints_);
+  for (SlabList& list : slabs_) list.Reserve();
+  if (checkpoints_.size() == checkpoints_.capacity()) checkpoints_.reserve(2 * checkpoints_.size() + 1);
 }
 
 Status Sequence::BeginLayer(int layer) {
@@ -113,7 +123,7 @@ Status Sequence::CreatePromptSlab(std::shared_ptr<TileSlab>* slab) {
   return TileSlab::Create(manager_->account(), prompt_format_, shape().kv_heads, tiles, slab);
 }
 
-void Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab) {
+const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab) {
   const int64_t first = slab ? slab->tokens() : 0;
   const int64_t rows = dense_rows() + step_->new_tokens;
   const bool whole = StepIsWholeSegment();
@@ -129,6 +139,17 @@ void Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab
     source = PromptRows();
     step_->consumed_rows = true;
   }
+  return tail;
+}
+
+Status Sequence::PackAheadOfPrompt(int layer) {
+  const int64_t rows = dense_rows() + step_->new_tokens;
+  const int64_t dense = rows - policy_.SealableTiles(rows) * kTileTokens;
+  if (layer >= PackAhead::PackedLayers(policy_, shape().layers, dense)) return {};
+  std::shared_ptr<TileSlab> slab;
+  Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
+  if (status.ok()) step_->packs[layer] = std::move(slab);
+  return status;
 }
 
 Status Sequence::CheckStepComplete() {
@@ -150,15 +171,17 @@ Status Sequence::CommitStep() {
   Status status = CheckComplete();
   if (!status.ok()) return status;
   const bool prompt = StepIsPrompt();
+  const int64_t dense = dense_rows();
   length_ += step_->new_tokens;
+  for (int layer = 0; layer < shape().layers; ++layer)
+    // A prompt that seals takes the rows of what was packed before.
+    if (step_->packs[layer] || (prompt && step_->seals)) packed_[layer] = std::move(step_->packs[layer]);
   if (step_->seals) {
-    if (!prompt) SealTail();
-    if (step_->new_slabs[0]) {
-      sealed_ += step_->new_slabs[0]->tokens();
-      last_sealing_ = length_;
-      for (int layer = 0; layer < shape().layers; ++layer)
-        slabs_[layer].push_back(std::move(step_->new_slabs[layer]));
+    if (!prompt) {
+      DenseTail& target = step_->tail ? *step_->tail : *tail_;
+      target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense) + 1 - kTileTokens);
     }
+    Seal(prompt ? step_->new_slabs : packed_);
     if (step_->tail) tail_ = std::move(step_->tail);
   }
   step_.reset();
@@ -169,22 +192,15 @@ Status Sequence::CommitStep() {
   return {};
 }
 
-// Packs the tail's oldest 64 rows into the slabs that BeginDecodeStep took and moves the others down.
-void Sequence::SealTail() {
-  const size_t size = static_cast<size_t>(kTileTokens) * shape().head_size;
-  float* keys = step_->unpacked.data();
-  float* values = keys + size;
+// Appends one slab per layer (null in every one: nothing left the window).
+void Sequence::Seal(TileSlabs& slabs) {
+  if (!slabs[0]) return;
+  sealed_ += slabs[0]->tokens();
+  last_sealing_ = length_;
   for (int layer = 0; layer < shape().layers; ++layer) {
-    const TileSlab& slab = *step_->new_slabs[layer];
-    for (int head = 0; head < shape().kv_heads; ++head) {
-      uint8_t* channels = slab.channels(head);
-      for (int j = 0; j < shape().head_size; ++j) channels[j] = static_cast<uint8_t>(j);
-      tail_->Read(layer, head, 0, kTileTokens, keys, values);
-      Kernels().pack_tile(slab.format(), keys, values, shape().head_size, channels, slab.tile(head, 0));
-    }
+    slab_bytes_ += slabs[layer]->bytes();
+    slabs_[layer].Add(std::move(slabs[layer]));
   }
-  DenseTail& target = step_->tail ? *step_->tail : *tail_;
-  target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense_rows()) - kTileTokens);
 }
 
 Status Sequence::RollbackStep() {

@@ -11,13 +11,10 @@ void AttendSlabs(const SlabList& slabs, int kv_head, int64_t first, int64_t coun
   // Every row sees the tiles from here on whole.
   const int64_t whole =
       (*std::max_element(first_seen, first_seen + query_rows) + kTileTokens - 1) / kTileTokens;
-  int64_t slab_start = 0;
   alignas(64) float gathered[kMaxQueryRows * kMaxHeadSize];
-  for (const auto& slab : slabs) {
-    if (count == 0) return;
+  for (size_t i = slabs.Find(first); count > 0 && i < slabs.size(); ++i) {
+    const auto& [slab, slab_start] = slabs[i];
     const int64_t begin = first - slab_start;
-    slab_start += slab->tiles();
-    if (begin >= slab->tiles()) continue;
     const int64_t here = std::min(count, slab->tiles() - begin);
     const TileFormat& format = slab->format();
     const float* slab_queries = queries;

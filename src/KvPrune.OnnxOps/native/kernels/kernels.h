@@ -58,6 +58,13 @@ struct KernelTable {
   void (*attend_dense)(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
                        float softcap, AttentionState* state);
 
+  // Writes a tile as the dense float one (FloatTileFormat) that reads the same: removed elements 0, int8
+  // scaled. `expanded` is aligned to 64 bytes.
+  void (*expand_tile)(const TileFormat& format, const uint8_t* tile, float* expanded);
+
+  // The same of 1 to 64 float rows [rows, head_size]; missing rows are zeros.
+  void (*expand_rows)(const float* keys, const float* values, int rows, int head_size, float* expanded);
+
   // Packs 64 token rows into one tile: gathers `channels` (key_channels ascending indices), keeps the
   // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit
   // sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds to nearest

@@ -43,4 +43,9 @@ TileFormat MakeTileFormat(int head_size, int key_channels, Storage key_storage, 
   return format;
 }
 
+TileFormat FloatTileFormat(int head_size, int key_channels) {
+  return MakeTileFormat(head_size, key_channels, Storage::kFloat32, key_channels, Storage::kFloat32,
+                        head_size);
+}
+
 }  // namespace kvprune

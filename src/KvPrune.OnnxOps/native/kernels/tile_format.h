@@ -106,6 +106,8 @@ struct TileFormat {
 // value_nonzeros among all channels (value_nonzeros == head_size: dense).
 TileFormat MakeTileFormat(int head_size, int key_channels, Storage key_storage, int key_nonzeros,
                           Storage value_storage, int value_nonzeros);
+// Floats, nothing removed but whole K channels.
+TileFormat FloatTileFormat(int head_size, int key_channels);
 
 }  // namespace kvprune
 

@@ -1,0 +1,202 @@
+#include "cache/layer_follow.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <new>
+#include <thread>
+
+namespace kvprune {
+namespace {
+
+// Query rows (token x group) of one KV head go through the kernels in blocks of kMaxQueryRows. A task holds
+// the states of this many blocks: they stay in the second-level cache, and expanding a tile is a small part
+// of reading it.
+constexpr int64_t kMostBlocks = 32;
+// Where threads would be idle, tasks get smaller, but not so small that they mostly expand.
+constexpr int64_t kLeastBlocks = 4;
+
+int64_t CeilingOf(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+int64_t RoundUp(int64_t bytes) {
+  return CeilingOf(bytes, 64) * 64;
+}
+
+struct Block {
+  AttentionState state;
+  int rows;
+  int64_t first_seen[kMaxQueryRows];  // oldest token that each row sees, ascending
+  int64_t end[kMaxQueryRows];         // one past the newest
+};
+
+class FollowUp {
+ public:
+  FollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows)
+      : parameters_(parameters),
+        rows_(rows),
+        prompt_rows_(prompt_rows),
+        sequence_(*rows.sequence),
+        shape_(sequence_.shape()),
+        head_rows_(static_cast<int64_t>(sequence_.step_tokens()) * shape_.group()) {}
+
+  Status Run(TaskRunner& tasks) {
+    const auto threads = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+    const int64_t blocks = CeilingOf(head_rows_, kMaxQueryRows);
+    const int64_t ranges = std::max(CeilingOf(blocks, kMostBlocks),
+                                    std::min(blocks / kLeastBlocks, CeilingOf(threads, shape_.kv_heads)));
+    range_blocks_ = CeilingOf(blocks, ranges);
+    const int64_t per_head = CeilingOf(blocks, range_blocks_);
+    const int64_t count = shape_.kv_heads * per_head;
+    const int64_t workers = std::min(count, threads);
+    Status status = Buffer::Allocate(sequence_.manager().account(), MemoryUse::kScratch,
+                                     workers * WorkerBytes(), &scratch_);
+    if (!status.ok()) return status;
+
+    std::atomic<int64_t> next{0};
+    tasks.For(static_cast<size_t>(workers), [&](size_t worker) {
+      uint8_t* scratch = scratch_.data() + static_cast<int64_t>(worker) * WorkerBytes();
+      for (int64_t task = next.fetch_add(1); task < count; task = next.fetch_add(1)) {
+        const int64_t first = task % per_head * range_blocks_;
+        Attend(static_cast<int>(task / per_head), first, std::min(range_blocks_, blocks - first), scratch);
+      }
+    });
+    return {};
+  }
+
+ private:
+  int64_t RowFloats() const { return range_blocks_ * kMaxQueryRows * shape_.head_size; }
+  int64_t TileFloats() const {
+    return static_cast<int64_t>(FloatTileFormat(shape_.head_size, shape_.head_size).stride / sizeof(float));
+  }
+  // One tile, the queries, the queries of a slab's channels, the blocks.
+  int64_t WorkerBytes() const {
+    return RoundUp((TileFloats() + 2 * RowFloats()) * static_cast<int64_t>(sizeof(float))) +
+           RoundUp(range_blocks_ * static_cast<int64_t>(sizeof(Block)));
+  }
+
+  void Attend(int kv_head, int64_t first_block, int64_t count, uint8_t* scratch) const {
+    auto* tile = reinterpret_cast<float*>(scratch);
+    float* queries = tile + TileFloats();
+    float* gathered = queries + RowFloats();
+    auto* blocks = reinterpret_cast<Block*>(
+        scratch + RoundUp((TileFloats() + 2 * RowFloats()) * static_cast<int64_t>(sizeof(float))));
+    const int64_t first_row = first_block * kMaxQueryRows;
+    const int64_t row_count = std::min(count * kMaxQueryRows, head_rows_ - first_row);
+    for (int64_t block = 0; block < count; ++block) {
+      new (&blocks[block]) Block;
+      blocks[block].rows =
+          static_cast<int>(std::min<int64_t>(kMaxQueryRows, row_count - block * kMaxQueryRows));
+      blocks[block].state.Reset(blocks[block].rows, shape_.head_size);
+    }
+    for (int64_t row = 0; row < row_count; ++row) {
+      const int64_t token = (first_row + row) / shape_.group();
+      const int64_t position = sequence_.length() + token;
+      Block& block = blocks[row / kMaxQueryRows];
+      block.first_seen[row % kMaxQueryRows] = parameters_.FirstSeen(position);
+      block.end[row % kMaxQueryRows] = position + 1;
+      float* query = queries + row * shape_.head_size;
+      std::memcpy(query, rows_.query + Offset(kv_head, first_row + row),
+                  static_cast<size_t>(shape_.head_size) * sizeof(float));
+      if (parameters_.rotary.active()) parameters_.rotary.Rotate(query, position);
+      for (int j = 0; j < shape_.head_size; ++j) query[j] *= parameters_.scale;
+    }
+    AttendSealed(kv_head, count, queries, row_count, tile, gathered, blocks);
+    AttendNew(kv_head, count, queries, tile, blocks);
+    for (int64_t block = 0; block < count; ++block)
+      Finish(kv_head, first_row + block * kMaxQueryRows, blocks[block]);
+  }
+
+  void AttendSealed(int kv_head, int64_t count, const float* queries, int64_t row_count, float* tile,
+                    float* gathered, Block* blocks) const {
+    const int64_t first_tile = blocks[0].first_seen[0] / kTileTokens;
+    const SlabList& slabs = sequence_.slabs(parameters_.layer);
+    for (size_t i = slabs.Find(first_tile); i < slabs.size(); ++i) {
+      const auto& [slab, start] = slabs[i];
+      const TileFormat& format = slab->format();
+      const float* slab_queries = queries;
+      if (format.key_channels != shape_.head_size) {
+        const uint8_t* channels = slab->channels(kv_head);
+        for (int64_t row = 0; row < row_count; ++row)
+          for (int j = 0; j < format.key_channels; ++j)
+            gathered[row * format.key_channels + j] = queries[row * shape_.head_size + channels[j]];
+        slab_queries = gathered;
+      }
+      for (int64_t index = std::max<int64_t>(0, first_tile - start); index < slab->tiles(); ++index) {
+        Kernels().expand_tile(format, slab->tile(kv_head, index), tile);
+        AttendTile(FloatTileFormat(shape_.head_size, format.key_channels), tile,
+                   (start + index) * kTileTokens, slab_queries, count, blocks);
+      }
+    }
+  }
+
+  void AttendNew(int kv_head, int64_t count, const float* queries, float* tile, Block* blocks) const {
+    const int64_t sealed = sequence_.sealed_tokens();
+    const Block& last = blocks[count - 1];
+    const int64_t end = last.end[last.rows - 1] - sealed;
+    const int64_t begin = std::max<int64_t>(0, blocks[0].first_seen[0] - sealed);
+    const TileFormat format = FloatTileFormat(shape_.head_size, shape_.head_size);
+    for (int64_t first = begin; first < end; first += kTileTokens) {
+      const int64_t offset = first * shape_.head_size;
+      Kernels().expand_rows(prompt_rows_.keys(kv_head) + offset, prompt_rows_.values(kv_head) + offset,
+                            static_cast<int>(std::min<int64_t>(kTileTokens, end - first)), shape_.head_size,
+                            tile);
+      AttendTile(format, tile, sealed + first, queries, count, blocks);
+    }
+  }
+
+  // The tile's tokens are those from `token` on.
+  void AttendTile(const TileFormat& format, const float* tile, int64_t token, const float* queries,
+                  int64_t count, Block* blocks) const {
+    for (int64_t index = 0; index < count; ++index) {
+      Block& block = blocks[index];
+      const int last = block.rows - 1;
+      if (block.first_seen[0] >= token + kTileTokens || block.end[last] <= token) continue;
+      const bool whole = block.first_seen[last] <= token && block.end[0] >= token + kTileTokens;
+      RowRange seen[kMaxQueryRows];
+      if (!whole)
+        for (int r = 0; r < block.rows; ++r) seen[r] = {block.first_seen[r] - token, block.end[r] - token};
+      Kernels().attend_tiles(format, reinterpret_cast<const uint8_t*>(tile), 1,
+                             queries + index * kMaxQueryRows * format.key_channels, block.rows,
+                             whole ? nullptr : seen, parameters_.softcap, &block.state);
+    }
+  }
+
+  void Finish(int kv_head, int64_t first_row, const Block& block) const {
+    float* output[kMaxQueryRows];
+    float sinks[kMaxQueryRows];
+    for (int r = 0; r < block.rows; ++r) {
+      output[r] = rows_.output + Offset(kv_head, first_row + r);
+      if (parameters_.sinks != nullptr) sinks[r] = parameters_.sinks[QueryHead(kv_head, first_row + r)];
+    }
+    FinishAttention(block.state, block.rows, shape_.head_size, parameters_.sinks != nullptr ? sinks : nullptr,
+                    output);
+  }
+
+  int64_t QueryHead(int kv_head, int64_t row) const {
+    return static_cast<int64_t>(kv_head) * shape_.group() + row % shape_.group();
+  }
+  // Where a KV head's query row lies in query and output.
+  int64_t Offset(int kv_head, int64_t row) const {
+    return (row / shape_.group() * shape_.query_heads + QueryHead(kv_head, row)) * shape_.head_size;
+  }
+
+  const LayerParameters& parameters_;
+  const LayerRows& rows_;
+  const PromptRows& prompt_rows_;
+  const Sequence& sequence_;
+  const ModelShape& shape_;
+  const int64_t head_rows_;
+  int64_t range_blocks_ = 0;
+  Buffer scratch_;  // [workers, WorkerBytes()]
+};
+
+}  // namespace
+
+Status AttendFollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
+                      TaskRunner& tasks) {
+  return FollowUp(parameters, rows, prompt_rows).Run(tasks);
+}
+
+}  // namespace kvprune
