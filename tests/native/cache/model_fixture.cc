@@ -14,6 +14,18 @@ Policy MixedPolicy() {
   return {Storage::kInt8, Storage::kInt8, 0.4f, 0.25f, 0.7f, 32, 32};
 }
 
+Status RowsOnlyKernel::Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) {
+  const ModelShape& shape = rows.sequence->shape();
+  for (int t = 0; t < tokens; ++t)
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      const int64_t from = (static_cast<int64_t>(t) * shape.kv_heads + head) * shape.head_size;
+      const int64_t to = (past + t) * shape.head_size;
+      std::copy_n(rows.key + from, shape.head_size, prompt_rows.keys(head) + to);
+      std::copy_n(rows.value + from, shape.head_size, prompt_rows.values(head) + to);
+    }
+  return {};
+}
+
 // Uniform in [-2, 2), from a hash of what names the element (splitmix64's finaliser).
 std::vector<float> ToyModel::Row(int kind, int layer, int64_t position, int head) const {
   std::vector<float> row(kShape.head_size);
@@ -82,6 +94,8 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
     parameters.rotary = {cosine.data(), sine.data(), sequence.length() + tokens, size};
   }
   parameters.window = window_;
+  parameters.softcap = softcap_;
+  parameters.sinks = sinks_.empty() ? nullptr : sinks_.data();
   std::vector<std::vector<float>> outputs;
   for (int layer = 0; layer < kShape.layers; ++layer) {
     std::vector<float> query;
@@ -104,7 +118,7 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
     LayerRun run;
     Status status = LayerRun::Begin(sequence, layer, &run);
     if (!status.ok()) return {};
-    status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, nullptr, tasks)
+    status = sequence.StepIsPrompt() ? RunPromptLayer(parameters, rows, prompt_kernel_, tasks)
                                      : RunDecodeLayer(parameters, {&rows, 1}, tasks);
     if (!status.ok()) return {};
     run.Complete();
@@ -144,15 +158,17 @@ void ToyModel::Decode(Sequence& sequence, int steps) const {
 }
 
 std::vector<double> ToyModel::Attend(const std::vector<float>& query, const float* keys, const float* values,
-                                     int64_t count) {
+                                     int64_t count, double softcap, double sink) {
   const int size = kShape.head_size;
   std::vector<double> logits(count);
   for (int64_t t = 0; t < count; ++t)
     for (int j = 0; j < size; ++j)
       logits[t] += static_cast<double>(query[j]) * keys[t * size + j] / std::sqrt(static_cast<double>(size));
-  const double max = *std::max_element(logits.begin(), logits.end());
+  if (softcap > 0)
+    for (double& logit : logits) logit = softcap * std::tanh(logit / softcap);
+  const double max = std::max(sink, *std::max_element(logits.begin(), logits.end()));
   std::vector<double> output(size);
-  double sum = 0;
+  double sum = std::exp(sink - max);
   for (int64_t t = 0; t < count; ++t) {
     const double weight = std::exp(logits[t] - max);
     sum += weight;
@@ -218,8 +234,9 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
       const ReadBack& rows = held[layer * kShape.kv_heads + head / kShape.group()];
       const int64_t seen = model.Seen(length);
       const int64_t first = (length - seen) * kShape.head_size;
-      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
-                                             rows.values.data() + first, seen);
+      const auto expected =
+          ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
+                           rows.values.data() + first, seen, model.softcap(), model.Sink(head));
       double error = 0;
       double norm = 0;
       for (int j = 0; j < kShape.head_size; ++j) {

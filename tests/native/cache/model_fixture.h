@@ -1,8 +1,10 @@
 #ifndef KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
 #define KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cache/layer.h"
@@ -11,11 +13,17 @@
 
 namespace kvprune::test {
 
-inline constexpr ModelShape kShape = {2, 4, 2, 32, 4096};
+inline constexpr ModelShape kShape = {2, 4, 2, 32, 8192};
 
 Policy ExactPolicy();
 // ThinK and per-token pruning in int8: every stage of sealing at once.
 Policy MixedPolicy();
+
+// Stands for the runtime's kernel where only the cache counts: writes the rows, unrotated, and no output.
+class RowsOnlyKernel final : public DensePromptKernel {
+ public:
+  Status Run(const LayerRows& rows, const PromptRows& prompt_rows, int64_t past, int tokens) override;
+};
 
 // A model without weights: query, key and value of a token depend on its layer, position and `seed` only, so
 // that any history of steps that ends at the same length must leave the same cache.
@@ -26,6 +34,9 @@ class ToyModel {
 
   // Runs every layer of the begun step on `sequence`; returns the outputs [layers][tokens * query width].
   std::vector<std::vector<float>> RunLayers(Sequence& sequence, TaskRunner& tasks) const;
+
+  // Prompts over nothing sealed go to `kernel` instead of the cache's own kernels, which take scratch.
+  void UsePromptKernel(DensePromptKernel* kernel) { prompt_kernel_ = kernel; }
 
   // Begin, run, commit.
   std::vector<std::vector<float>> Step(Sequence& sequence, int tokens) const;
@@ -41,9 +52,18 @@ class ToyModel {
   // How many of `length` tokens the newest one sees.
   int64_t Seen(int64_t length) const { return window_ > 0 && window_ < length ? window_ : length; }
 
+  // Caps logits, and lets one logit per query head join every softmax.
+  void UseSoftcapAndSinks(float softcap, std::vector<float> sinks) {
+    softcap_ = softcap;
+    sinks_ = std::move(sinks);
+  }
+  float softcap() const { return softcap_; }
+  // Minus infinity where there is none.
+  double Sink(int head) const { return sinks_.empty() ? -INFINITY : sinks_[head]; }
+
   // Softmax attention in double over the given rows [count, head_size].
   static std::vector<double> Attend(const std::vector<float>& query, const float* keys, const float* values,
-                                    int64_t count);
+                                    int64_t count, double softcap = 0, double sink = -INFINITY);
 
  private:
   std::vector<float> Row(int kind, int layer, int64_t position, int head) const;
@@ -51,7 +71,10 @@ class ToyModel {
 
   uint32_t seed_;
   float rope_theta_;
+  DensePromptKernel* prompt_kernel_ = nullptr;
   int64_t window_;  // newest tokens that a query sees; 0: all
+  float softcap_ = 0;
+  std::vector<float> sinks_;
 };
 
 // The rows that attention reads, pruned entries 0.
