@@ -6,8 +6,12 @@
 
 namespace kvprune {
 
-// Everything used here exists since this version, so that older runtimes than the headers' load the library.
-inline constexpr uint32_t kOrtApiVersion = 22;
+// The version of the API is the runtime's minor version: 1.24 is the first whose GroupQueryAttention has the
+// 12 inputs that StockAttention gives it (head_sink is the last) and counts a token itself into its
+// local_window_size on every path. The library is built against and tested with the version that
+// Directory.Packages.props names; versions in between load, and a GroupQueryAttention that lacks what
+// StockAttention names refuses it when the session is created.
+inline constexpr uint32_t kOrtApiVersion = 24;
 
 }  // namespace kvprune
 
