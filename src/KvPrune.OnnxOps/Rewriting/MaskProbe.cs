@@ -64,10 +64,10 @@ internal sealed class MaskProbe : IDisposable
             using var probe = new MaskProbe(part, heads);
             foreach (var (batch, tokens, past) in SmallSizes)
                 probe.Check(batch, tokens, past);
+            probe.Grow(LongPast, past => (1, past));
             // A window that is one of the part's numbers hides a key from the token that many tokens on, or from the next;
             // the longest size has the shorter ones in it.
             probe.Grow(Math.Max(LongPrompt, (int)part.LargestNumber + 2), tokens => (tokens, 0));
-            probe.Grow(LongPast, past => (1, past));
         }
         catch (Exception e) when (e is not ModelRewriteException)
         {
