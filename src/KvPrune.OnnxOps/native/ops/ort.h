@@ -6,11 +6,10 @@
 
 namespace kvprune {
 
-// The version of the API is the runtime's minor version: 1.24 is the first whose GroupQueryAttention has the
-// 12 inputs that StockAttention gives it (head_sink is the last) and counts a token itself into its
-// local_window_size on every path. The library is built against and tested with the version that
-// Directory.Packages.props names; versions in between load, and a GroupQueryAttention that lacks what
-// StockAttention names refuses it when the session is created.
+// The version of the API is the runtime's minor version. StockAttention needs a GroupQueryAttention with 12
+// inputs (head_sink is the last) whose local_window_size counts the token itself, as it does since
+// microsoft/onnxruntime#25927 of September 2025: 1.24 has both for certain. Only the version that
+// Directory.Packages.props names (1.31.1) was tried.
 inline constexpr uint32_t kOrtApiVersion = 24;
 
 }  // namespace kvprune
