@@ -13,18 +13,27 @@ namespace KvPrune.OnnxOps.Interop;
 /// </summary>
 internal static class OperatorDomain
 {
-    private static readonly Lazy<bool> Entered = new(Enter);
+    private static readonly Lock Entering = new();
+    private static bool _entered;
 
     /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
     /// <exception cref="OnnxRuntimeException">ONNX Runtime refused the library.</exception>
-    public static void EnsureEntered() => _ = Entered.Value;
+    public static void EnsureEntered()
+    {
+        lock (Entering)
+        {
+            if (_entered)
+                return;
+            Enter();
+            _entered = true; // a failure may be gone the next time
+        }
+    }
 
-    private static bool Enter()
+    private static void Enter()
     {
         using var options = new SessionOptions { IntraOpNumThreads = 1 };
         options.RegisterCustomOpLibrary(NativeLibraryFile.FullPath);
         using var session = new InferenceSession(SmallestModel(), options);
-        return true;
     }
 
     private static byte[] SmallestModel()

@@ -27,9 +27,8 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
 
     public string Label => node.Label();
 
-    public bool IsOf(NodeProto other) => ReferenceEquals(node, other);
-
-    protected NodeProto Source => node;
+    /// <summary>The node as the graph has it.</summary>
+    public NodeProto Source => node;
 
     protected GraphIndex Index => index;
 
@@ -49,6 +48,17 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     public abstract string Translate(int layer, NodeWriter writer);
 
     protected ModelRewriteException Refused(string reason) => new($"{Label} cannot be translated: {reason}.");
+
+    protected ModelRewriteException Refused(string reason, Exception inner) => new($"{Label} cannot be translated: {reason}.", inner);
+
+    /// <summary>The operand at this position, empty where the node leaves it out.</summary>
+    protected string Input(int operand) => node.InputAt(operand);
+
+    protected void RefuseInput(int operand, string role)
+    {
+        if (Input(operand).Length > 0)
+            throw Refused($"its input {role} ('{Input(operand)}') has no counterpart");
+    }
 
     /// <summary>Reads what the cache's tensors say: heads, head size and element type.</summary>
     protected void ReadCache(int pastKey, int pastValue)
@@ -71,10 +81,6 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     protected string Float32(NodeWriter writer, string value) =>
         value.Length == 0 || Element == DataType.Float ? value : writer.Cast(value, DataType.Float);
 
-    /// <summary>The same for a value that other nodes read too.</summary>
-    protected string SharedFloat32(NodeWriter writer, string value) =>
-        writer.Shared($"float32 {value}", () => Float32(writer, value));
-
     /// <summary>Writes the pruned node and what turns its output into this node's.</summary>
     protected void Write(NodeWriter writer, int layer, string[] inputs, AttentionOptions options)
     {
@@ -82,13 +88,13 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
         var pruned = new NodeProto { Name = node.Name, OpType = PrunedAttention.OpType, Domain = PrunedAttention.Domain };
         pruned.Input.Add(inputs);
         pruned.Output.Add(output);
-        pruned.Attribute.Add(PrunedAttention.Int("num_heads", QueryHeads));
-        pruned.Attribute.Add(PrunedAttention.Int("kv_num_heads", KvHeads));
+        pruned.Attribute.Add(NodeAttribute.Int("num_heads", QueryHeads));
+        pruned.Attribute.Add(NodeAttribute.Int("kv_num_heads", KvHeads));
         pruned.Attribute.Add(options.Attributes());
-        pruned.Attribute.Add(PrunedAttention.Int("layer", layer));
+        pruned.Attribute.Add(NodeAttribute.Int("layer", layer));
         writer.Nodes.Add(pruned);
         if (output != node.Output[0])
-            writer.NodeTo(node.Output[0], "Cast", [output], PrunedAttention.Int("to", (long)Element));
+            writer.NodeTo(node.Output[0], "Cast", [output], NodeAttribute.Int("to", (long)Element));
     }
 
     // The graph input behind past_key or past_value.
@@ -106,9 +112,9 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
     private void CheckCache(string past, string operand)
     {
         var type = index.TensorType(past) ?? throw Refused($"graph input '{past}' declares no tensor type");
-        var element = index.Producer(operand) is { } cast && cast.IsStandard("Cast")
-            ? (DataType)new AttributeReader(cast).Int("to", 0)
-            : (DataType)type.ElemType;
+        // What the node gets is what the last Cast before it makes.
+        var cast = index.BackThroughCasts(operand).Select(index.Producer).FirstOrDefault(producer => producer?.IsStandard("Cast") == true);
+        var element = cast is null ? (DataType)type.ElemType : (DataType)new AttributeReader(cast).Int("to", 0);
         // ONNX Runtime has no bfloat16 matrix products on CPUs, so such a graph could not run.
         if (element is not (DataType.Float or DataType.Float16))
             throw Refused($"'{operand}' has element type {TypeName(element)}; only float32 and float16 are supported");

@@ -18,11 +18,11 @@ internal sealed record AttentionOptions(float Scale)
 
     public AttributeProto[] Attributes() =>
     [
-        PrunedAttention.Float("scale", Scale),
-        PrunedAttention.Int("do_rotary", Rotary ? 1 : 0),
-        PrunedAttention.Int("rotary_interleaved", RotaryInterleaved ? 1 : 0),
-        PrunedAttention.Int("local_window_size", Window),
-        PrunedAttention.Float("softcap", Softcap),
-        PrunedAttention.Int("smooth_softmax", SmoothSoftmax ? 1 : 0),
+        NodeAttribute.Float("scale", Scale),
+        NodeAttribute.Int("do_rotary", Rotary ? 1 : 0),
+        NodeAttribute.Int("rotary_interleaved", RotaryInterleaved ? 1 : 0),
+        NodeAttribute.Int("local_window_size", Window),
+        NodeAttribute.Float("softcap", Softcap),
+        NodeAttribute.Int("smooth_softmax", SmoothSoftmax ? 1 : 0),
     ];
 }

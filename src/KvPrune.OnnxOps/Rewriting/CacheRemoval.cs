@@ -42,14 +42,16 @@ internal static class CacheRemoval
     {
         var graph = model.Graph;
         var writer = new NodeWriter(model);
+        var layers = new Dictionary<NodeProto, int>(ReferenceEqualityComparer.Instance);
+        for (var layer = 0; layer < nodes.Count; layer++)
+            layers.Add(nodes[layer].Source, layer);
         var sequenceLengths = "";
         foreach (var node in graph.Node)
         {
-            var layer = nodes.FindIndex(attention => attention.IsOf(node));
-            if (layer < 0)
-                writer.Nodes.Add(node);
-            else
+            if (layers.TryGetValue(node, out var layer))
                 sequenceLengths = nodes[layer].Translate(layer, writer);
+            else
+                writer.Nodes.Add(node);
         }
 
         graph.Node.Clear();
@@ -109,6 +111,14 @@ internal static class CacheRemoval
                 if (!pasts.TryAdd(past, node))
                     throw new ModelRewriteException($"{node.Label} shares the cache '{past}' with {pasts[past].Label}.");
             }
+        }
+
+        // Each row has one number of valid tokens.
+        var masked = nodes.OfType<MultiHeadNode>().ToList();
+        if (masked.Find(node => node.AttentionMask != masked[0].AttentionMask) is { } other)
+        {
+            throw new ModelRewriteException(
+                $"{other.Label} is masked by '{other.AttentionMask}', {masked[0].Label} by '{masked[0].AttentionMask}'; all layers must agree.");
         }
 
         if (nodes.TrueForAll(n => n.LayerInName is not null))

@@ -20,8 +20,11 @@ internal static class FloatLogits
         foreach (var reader in index.Readers(logits.Name))
             reader.ReplaceReads(logits.Name, half);
         producer.Output[producer.Output.IndexOf(logits.Name)] = half;
-        writer.NodeTo(logits.Name, "Cast", [half], PrunedAttention.Int("to", (long)DataType.Float));
+        writer.NodeTo(logits.Name, "Cast", [half], NodeAttribute.Int("to", (long)DataType.Float));
         graph.Node.Insert(graph.Node.IndexOf(producer) + 1, writer.Nodes[0]);
         type.ElemType = (int)DataType.Float;
+        // What else says that they are float16.
+        foreach (var value in graph.ValueInfo.Where(value => value.Name == logits.Name).ToList())
+            graph.ValueInfo.Remove(value);
     }
 }

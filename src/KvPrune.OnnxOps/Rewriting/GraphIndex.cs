@@ -8,6 +8,7 @@ internal sealed class GraphIndex
     private readonly Dictionary<string, NodeProto> _producers = [];
     private readonly ILookup<string, NodeProto> _readers;
     private readonly Dictionary<string, TypeProto?> _types = [];
+    private readonly Dictionary<string, TensorProto> _initializers = [];
 
     public GraphIndex(GraphProto graph)
     {
@@ -22,6 +23,8 @@ internal sealed class GraphIndex
             .ToLookup(read => read.name, read => read.node);
         foreach (var value in graph.ValueInfo.Concat(graph.Output).Concat(graph.Input))
             _types[value.Name] = value.Type;
+        foreach (var tensor in graph.Initializer)
+            _initializers.TryAdd(tensor.Name, tensor);
         Inputs = graph.Input.Select(i => i.Name).ToHashSet();
         Outputs = graph.Output.Select(o => o.Name).ToHashSet();
     }
@@ -33,6 +36,8 @@ internal sealed class GraphIndex
     public NodeProto? Producer(string value) => _producers.GetValueOrDefault(value);
 
     public IEnumerable<NodeProto> Readers(string value) => _readers[value];
+
+    public TensorProto? Initializer(string value) => _initializers.GetValueOrDefault(value);
 
     /// <summary>The declared tensor type of a value; null where the graph declares none.</summary>
     public TypeProto.Types.Tensor? TensorType(string value) => _types.GetValueOrDefault(value)?.TensorType;

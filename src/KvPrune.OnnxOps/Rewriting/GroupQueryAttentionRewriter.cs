@@ -6,8 +6,9 @@ namespace KvPrune.OnnxOps;
 
 /// <summary>
 /// Replaces every attention node of a decoder (GroupQueryAttention, or MultiHeadAttention that is causal) by the pruned one
-/// and takes past_key_values out of its graph. Works on the graph alone: weights in external files are neither read nor
-/// moved, only missed when they are not there.
+/// and takes past_key_values out of its graph. Works on the graph: weights in external files are neither read nor moved,
+/// only missed when they are not there. Loading runs one thing, the small part of the graph that makes the mask of
+/// MultiHeadAttention nodes, in ONNX Runtime, to see that it is the causal mask.
 /// </summary>
 /// <remarks>
 /// A session made from the rewritten bytes finds external weights through the session configuration entry
@@ -74,7 +75,7 @@ public sealed class GroupQueryAttentionRewriter
     {
         var model = _model.Clone();
         foreach (var node in model.Graph.Node.Where(node => node.Domain == PrunedAttention.Domain))
-            node.Attribute.Add(PrunedAttention.Int(PrunedAttention.CacheManagerAttribute, cacheManagerId));
+            node.Attribute.Add(NodeAttribute.Int(PrunedAttention.CacheManagerAttribute, cacheManagerId));
         var output = FindLogits(model.Graph);
         if (logits == LogitsPositions.Last)
         {

@@ -1,4 +1,5 @@
 using KvPrune.OnnxOps.Onnx;
+using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
 
 namespace KvPrune.OnnxOps.Rewriting;
 
@@ -7,11 +8,15 @@ internal sealed class GroupQueryNode : AttentionNode
 {
     public const string OpType = "GroupQueryAttention";
 
-    private enum Operand
+    private static class Operand
     {
-        Query, Key, Value, PastKey, PastValue, SeqlensK, TotalSequenceLength, CosCache, SinCache, PositionIds,
-        AttentionBias, HeadSink, KScale, VScale, QNormWeight, KNormWeight,
+        public const int Query = 0, Key = 1, Value = 2, PastKey = 3, PastValue = 4, SeqlensK = 5, TotalSequenceLength = 6,
+            CosCache = 7, SinCache = 8, PositionIds = 9, AttentionBias = 10, HeadSink = 11, KScale = 12, VScale = 13,
+            QNormWeight = 14, KNormWeight = 15;
     }
+
+    // Below, 1 / softcap is near or past the end of what float32 holds.
+    private const float LeastSoftcap = 1e-30f;
 
     private readonly bool _packed;
     private readonly float _normEpsilon;
@@ -33,17 +38,19 @@ internal sealed class GroupQueryNode : AttentionNode
         attributes.RefuseUnless("kv_cache_bit_width", 0);
         // How the past tensors of a layer with a window are laid out; they go away.
         attributes.RefuseUnless("sliding_window_cache", 0, 1);
+        if (attributes.Int("sliding_window_cache", 0) == 1 && _options.Window < 0)
+            throw Refused("its attribute sliding_window_cache = 1 needs a local_window_size");
         attributes.RefuseOthers();
 
         if (QueryHeads % KvHeads != 0)
             throw Refused($"num_heads {QueryHeads} is no multiple of kv_num_heads {KvHeads}");
         CheckOperands();
-        ReadCache((int)Operand.PastKey, (int)Operand.PastValue);
-        CheckWidth((int)Operand.Query, _packed ? "packed query, key and value" : "query", QueryHeads + (_packed ? 2L * KvHeads : 0));
+        ReadCache(Operand.PastKey, Operand.PastValue);
+        CheckWidth(Operand.Query, _packed ? "packed query, key and value" : "query", QueryHeads + (_packed ? 2L * KvHeads : 0));
         if (_packed)
             return;
-        CheckWidth((int)Operand.Key, "key", KvHeads);
-        CheckWidth((int)Operand.Value, "value", KvHeads);
+        CheckWidth(Operand.Key, "key", KvHeads);
+        CheckWidth(Operand.Value, "value", KvHeads);
     }
 
     public override string Translate(int layer, NodeWriter writer)
@@ -60,8 +67,8 @@ internal sealed class GroupQueryNode : AttentionNode
 
         string[] optional =
         [
-            _options.Rotary ? SharedFloat32(writer, Input(Operand.CosCache)) : "",
-            _options.Rotary ? SharedFloat32(writer, Input(Operand.SinCache)) : "",
+            _options.Rotary ? RotaryCache(writer, Operand.CosCache) : "",
+            _options.Rotary ? RotaryCache(writer, Operand.SinCache) : "",
             Float32(writer, Input(Operand.HeadSink)),
         ];
         var present = Array.FindLastIndex(optional, value => value.Length > 0) + 1;
@@ -80,13 +87,14 @@ internal sealed class GroupQueryNode : AttentionNode
         if (window is not (-1 or (> 0 and <= int.MaxValue)))
             throw Refused($"its attribute local_window_size = {window} is neither -1 nor a number of tokens");
         var softcap = attributes.Float("softcap", 0);
-        if (!(softcap >= 0 && float.IsFinite(softcap)))
+        if (!(softcap == 0 || (softcap >= LeastSoftcap && float.IsFinite(softcap))))
             throw Refused($"its attribute softcap = {softcap} has no counterpart");
+        attributes.RefuseUnless("do_rotary", 0, 1);
         attributes.RefuseUnless("rotary_interleaved", 0, 1);
         attributes.RefuseUnless("smooth_softmax", 0, 1, -1);
         return new AttentionOptions(attributes.Float("scale", 0))
         {
-            Rotary = attributes.Int("do_rotary", 0) != 0,
+            Rotary = attributes.Int("do_rotary", 0) == 1,
             RotaryInterleaved = attributes.Int("rotary_interleaved", 0) == 1,
             Window = window,
             Softcap = softcap,
@@ -109,35 +117,51 @@ internal sealed class GroupQueryNode : AttentionNode
         RefuseInput(Operand.AttentionBias, "attention_bias");
         RefuseInput(Operand.KScale, "k_scale");
         RefuseInput(Operand.VScale, "v_scale");
-        for (var i = (int)Operand.KNormWeight + 1; i < Source.Input.Count; i++)
-            RefuseInput((Operand)i, $"number {i}");
-        // Hosts feed consecutive positions, which is what the operator counts itself.
-        var positions = Input(Operand.PositionIds);
-        if (positions.Length > 0 && !Index.Inputs.Contains(Index.BackThroughCasts(positions).Last()))
-            throw Refused($"its position_ids '{positions}' do not come from an input of the graph");
+        for (var i = Operand.KNormWeight + 1; i < Source.Input.Count; i++)
+            RefuseInput(i, $"number {i}");
+        CheckPositions();
         if (Source.OutputAt(0).Length == 0)
             throw Refused("it has no output");
         if (Source.OutputAt(3).Length > 0)
             throw Refused("its output output_qk has no counterpart");
     }
 
-    private void RefuseInput(Operand operand, string role)
+    // The layers share their caches.
+    private string RotaryCache(NodeWriter writer, int operand)
     {
-        if (Input(operand).Length > 0)
-            throw Refused($"its input {role} ('{Input(operand)}') has no counterpart");
+        var cache = Input(operand);
+        return writer.Shared(
+            $"float32 {cache}", () => Element == DataType.Float ? cache : BranchConstants.Cast(Index, cache, writer) ?? Float32(writer, cache));
+    }
+
+    // Hosts feed consecutive positions through the input of this name, which is what the operator counts itself.
+    private void CheckPositions()
+    {
+        const string name = "position_ids";
+        var positions = Input(Operand.PositionIds);
+        if (positions.Length == 0)
+            return;
+        var origin = Index.BackThroughCasts(positions).Last();
+        if (origin != name || !Index.Inputs.Contains(origin) || Index.Initializer(origin) is not null)
+            throw Refused($"its position_ids '{positions}' come from '{origin}', not from a graph input '{name}'");
+        if (Index.TensorType(origin) is not { ElemType: (int)DataType.Int64, Shape.Dim.Count: 2 })
+            throw Refused($"graph input '{name}' is not declared as int64 [batch, tokens]");
+        foreach (var other in new[] { Operand.SeqlensK, Operand.TotalSequenceLength, Operand.PastKey, Operand.PastValue })
+        {
+            if (Index.BackThroughCasts(Input(other)).LastOrDefault() == origin)
+                throw Refused($"graph input '{name}' is also what its '{Input(other)}' comes from");
+        }
     }
 
     // Root mean square over each head's channels.
-    private string Normalized(NodeWriter writer, string value, Operand weight, int heads)
+    private string Normalized(NodeWriter writer, string value, int weight, int heads)
     {
         var rows = writer.Reshape(value, 0, 0, heads, HeadSize);
         var normal = writer.Node(
             "SimplifiedLayerNormalization",
             [rows, Float32(writer, Input(weight))],
-            PrunedAttention.Int("axis", -1),
-            PrunedAttention.Float("epsilon", _normEpsilon));
+            NodeAttribute.Int("axis", -1),
+            NodeAttribute.Float("epsilon", _normEpsilon));
         return writer.Reshape(normal, 0, 0, heads * (long)HeadSize);
     }
-
-    private string Input(Operand operand) => Source.InputAt((int)operand);
 }

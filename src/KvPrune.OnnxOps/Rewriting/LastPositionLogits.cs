@@ -87,7 +87,7 @@ internal static class LastPositionLogits
         var valid = writer.Cast(sequenceLengths, TensorProto.Types.DataType.Int64);
         var position = writer.Node("Min", [valid, last]);
         // One index a row: [batch, 1, 1].
-        writer.NodeTo(output, "GatherND", [data, writer.Reshape(position, -1, 1, 1)], PrunedAttention.Int("batch_dims", 1));
+        writer.NodeTo(output, "GatherND", [data, writer.Reshape(position, -1, 1, 1)], NodeAttribute.Int("batch_dims", 1));
         return writer.Nodes;
     }
 

@@ -11,13 +11,13 @@ internal sealed class MultiHeadNode : AttentionNode
 {
     public const string OpType = "MultiHeadAttention";
 
-    private enum Operand
+    private static class Operand
     {
-        Query, Key, Value, Bias, KeyPaddingMask, AttentionBias, PastKey, PastValue, PastSequenceLength, CacheIndirection,
+        public const int Query = 0, Key = 1, Value = 2, Bias = 3, KeyPaddingMask = 4, AttentionBias = 5, PastKey = 6, PastValue = 7,
+            PastSequenceLength = 8, CacheIndirection = 9;
     }
 
     private readonly float _scale;
-    private readonly string _attentionMask;
 
     public MultiHeadNode(NodeProto node, GraphIndex index, CausalMasks masks)
         : base(node, index)
@@ -30,12 +30,12 @@ internal sealed class MultiHeadNode : AttentionNode
         _ = attributes.Float("mask_filter_value", 0);
         attributes.RefuseOthers();
 
-        foreach (var projection in new[] { Operand.Query, Operand.Key, Operand.Value })
+        foreach (var (projection, role) in new[] { (Operand.Query, "query"), (Operand.Key, "key"), (Operand.Value, "value") })
         {
             if (Input(projection).Length == 0)
-                throw Refused($"it has no {projection.ToString().ToLowerInvariant()} of its own");
+                throw Refused($"it has no {role} of its own");
             if (index.TensorType(Input(projection))?.Shape?.Dim.Count is { } rank and not 3)
-                throw Refused($"its {projection.ToString().ToLowerInvariant()} has {rank} dimensions, not 3");
+                throw Refused($"its {role} has {rank} dimensions, not 3");
         }
 
         RefuseInput(Operand.KeyPaddingMask, "key_padding_mask");
@@ -45,21 +45,25 @@ internal sealed class MultiHeadNode : AttentionNode
             throw Refused("it has no output");
         if (node.OutputAt(3).Length > 0)
             throw Refused("its output qk has no counterpart");
-        ReadCache((int)Operand.PastKey, (int)Operand.PastValue);
-        CheckWidth((int)Operand.Query, "query", QueryHeads);
-        CheckWidth((int)Operand.Key, "key", KvHeads);
-        CheckWidth((int)Operand.Value, "value", KvHeads);
+        ReadCache(Operand.PastKey, Operand.PastValue);
+        CheckWidth(Operand.Query, "query", QueryHeads);
+        CheckWidth(Operand.Key, "key", KvHeads);
+        CheckWidth(Operand.Value, "value", KvHeads);
+        CheckBias();
         if (Input(Operand.AttentionBias).Length == 0)
             throw Refused("it has no attention_bias that makes it causal");
         try
         {
-            _attentionMask = masks.FindAttentionMask(Input(Operand.AttentionBias));
+            AttentionMask = masks.FindAttentionMask(Input(Operand.AttentionBias), QueryHeads);
         }
         catch (ModelRewriteException e)
         {
-            throw Refused($"its attention_bias '{Input(Operand.AttentionBias)}' is not known to be the causal mask: {e.Message}");
+            throw Refused($"its attention_bias '{Input(Operand.AttentionBias)}' is not known to be the causal mask: {e.Message}", e);
         }
     }
+
+    /// <summary>The graph input from which the node's causal mask is made.</summary>
+    public string AttentionMask { get; }
 
     public override string Translate(int layer, NodeWriter writer)
     {
@@ -78,11 +82,11 @@ internal sealed class MultiHeadNode : AttentionNode
         var lengths = writer.Shared(
             "seqlens_k",
             () => writer.Cast(
-                writer.Node("Sub", [writer.ReduceSum(_attentionMask, 1), writer.Int64([], 1)]), DataType.Int32));
+                writer.Node("Sub", [writer.ReduceSum(AttentionMask, 1), writer.Int64([], 1)]), DataType.Int32));
         var total = writer.Shared(
             "total_sequence_length",
             () => writer.Cast(
-                writer.Node("Gather", [writer.Node("Shape", [_attentionMask]), writer.Int64([], 1)]), DataType.Int32));
+                writer.Node("Gather", [writer.Node("Shape", [AttentionMask]), writer.Int64([], 1)]), DataType.Int32));
         Write(
             writer,
             layer,
@@ -90,12 +94,14 @@ internal sealed class MultiHeadNode : AttentionNode
             new AttentionOptions(_scale));
         return lengths;
     }
-
-    private void RefuseInput(Operand operand, string role)
+    private void CheckBias()
     {
-        if (Input(operand).Length > 0)
-            throw Refused($"its input {role} ('{Input(operand)}') has no counterpart");
+        var dims = Index.Initializer(Input(Operand.Bias)) is { } tensor
+            ? [.. tensor.Dims]
+            : Index.TensorType(Input(Operand.Bias))?.Shape?.Dim.Select(dim => dim.DimValue).ToArray();
+        var width = 3L * QueryHeads * HeadSize;
+        // 0: a width that has a name or none.
+        if (dims is not null && (dims.Length != 1 || (dims[0] != width && dims[0] > 0)))
+            throw Refused($"its bias is [{string.Join(", ", dims)}], heads and channels of query, key and value make [{width}]");
     }
-
-    private string Input(Operand operand) => Source.InputAt((int)operand);
 }

@@ -39,7 +39,7 @@ internal sealed class NodeWriter
     public string NodeTo(string output, string opType, string[] inputs, params AttributeProto[] attributes) =>
         Add(opType, inputs, [output], attributes)[0];
 
-    public string Cast(string value, DataType to) => Node("Cast", [value], PrunedAttention.Int("to", (long)to));
+    public string Cast(string value, DataType to) => Node("Cast", [value], NodeAttribute.Int("to", (long)to));
 
     public string Reshape(string value, params long[] shape) => Node("Reshape", [value, Int64([shape.Length], shape)]);
 
@@ -49,18 +49,18 @@ internal sealed class NodeWriter
         string[] outputs = [.. sizes.Select(_ => Fresh("kvprune/value"))];
         // The sizes became an input in version 13.
         return _opset >= 13
-            ? Add("Split", [value, Int64([sizes.Length], sizes)], outputs, PrunedAttention.Int("axis", axis))
-            : Add("Split", [value], outputs, PrunedAttention.Int("axis", axis), PrunedAttention.Ints("split", sizes));
+            ? Add("Split", [value, Int64([sizes.Length], sizes)], outputs, NodeAttribute.Int("axis", axis))
+            : Add("Split", [value], outputs, NodeAttribute.Int("axis", axis), NodeAttribute.Ints("split", sizes));
     }
 
     /// <summary>Sums over <paramref name="axis"/>, which goes away.</summary>
     public string ReduceSum(string value, int axis)
     {
-        var keep = PrunedAttention.Int("keepdims", 0);
+        var keep = NodeAttribute.Int("keepdims", 0);
         // The axes became an input in version 13.
         return _opset >= 13
             ? Node("ReduceSum", [value, Int64([1], axis)], keep)
-            : Node("ReduceSum", [value], keep, PrunedAttention.Ints("axes", axis));
+            : Node("ReduceSum", [value], keep, NodeAttribute.Ints("axes", axis));
     }
 
     public string Int64(long[] dims, params long[] values)

@@ -42,7 +42,7 @@ internal static class AttentionGraph
                 "com.microsoft",
                 [attention, $"{present}.key", $"{present}.value"],
                 [.. typed[..3], $"{past}.key", $"{past}.value", "seqlens_k", "total_sequence_length", .. typed[3..]],
-                Attributes(shape));
+                Attributes(shape, layer));
             if (attention != output)
                 graph.Node("Cast", output, [attention], ("to", (int)DataType.Float));
             graph.Output(output, DataType.Float, "batch_size", "sequence_length", shape.QueryWidth);
@@ -51,8 +51,8 @@ internal static class AttentionGraph
         return graph.Model;
     }
 
-    /// <summary>The attributes that say what <paramref name="shape"/> says; those at their defaults are left out.</summary>
-    public static (string Name, object Value)[] Attributes(AttentionShape shape)
+    /// <summary>The attributes that say what <paramref name="shape"/> says of a layer; those at their defaults are left out.</summary>
+    public static (string Name, object Value)[] Attributes(AttentionShape shape, int layer)
     {
         var attributes = new List<(string, object)>
         {
@@ -60,8 +60,8 @@ internal static class AttentionGraph
         };
         if (shape.Interleaved)
             attributes.Add(("rotary_interleaved", 1));
-        if (shape.Window > 0)
-            attributes.Add(("local_window_size", shape.Window));
+        if (shape.Windows[layer % shape.Windows.Count] is > 0 and var window)
+            attributes.Add(("local_window_size", window));
         if (shape.Softcap > 0)
             attributes.Add(("softcap", shape.Softcap));
         if (shape.SmoothSoftmax)

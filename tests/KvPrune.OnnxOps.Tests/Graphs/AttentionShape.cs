@@ -13,8 +13,11 @@ internal sealed record AttentionShape(int QueryHeads, int KvHeads, int HeadSize,
     /// <summary>Whether channel 2j turns with 2j + 1 in place of j with j + RotarySize / 2.</summary>
     public bool Interleaved { get; init; }
 
-    /// <summary>local_window_size.</summary>
-    public int Window { get; init; } = -1;
+    /// <summary>local_window_size of each layer, from the first again where there are more layers.</summary>
+    public IReadOnlyList<int> Windows { get; init; } = [-1];
+
+    /// <summary>local_window_size of all layers.</summary>
+    public int Window { get => Windows[0]; init => Windows = [value]; }
 
     public float Softcap { get; init; }
 

@@ -116,7 +116,7 @@ internal sealed class DecoderGraph
             optional[4] = _graph.Values($"sinks.{layer}", _shape.Element, _shape.HeadSinks(), _shape.QueryHeads);
         if (_style == DecoderStyle.FusedNorms)
             (optional[7], optional[8]) = (NormWeight($"q_norm.{layer}"), NormWeight($"k_norm.{layer}"));
-        var attributes = AttentionGraph.Attributes(_shape with { Rotary = _shape.Rotary && !RotaryOutside }).Append(scale);
+        var attributes = AttentionGraph.Attributes(_shape with { Rotary = _shape.Rotary && !RotaryOutside }, layer).Append(scale);
         if (_style == DecoderStyle.FusedNorms)
             attributes = attributes.Append(("qk_norm_epsilon", 1e-5f));
         _graph.Node(

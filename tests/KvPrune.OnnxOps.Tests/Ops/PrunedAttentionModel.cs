@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using KvPrune.OnnxOps.Onnx;
 using KvPrune.OnnxOps.Tests.Graphs;
 using Microsoft.ML.OnnxRuntime;
@@ -10,12 +11,18 @@ internal sealed class PrunedAttentionModel : IDisposable
     private readonly InferenceSession _session;
     private readonly RunOptions _runOptions = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL };
 
-    public PrunedAttentionModel(AttentionShape shape, long? byteLimit = null)
+    /// <param name="shape">The graph before the rewrite.</param>
+    /// <param name="byteLimit">The cache manager's.</param>
+    /// <param name="change">What to change of each rewritten node.</param>
+    public PrunedAttentionModel(AttentionShape shape, long? byteLimit = null, Action<NodeProto>? change = null)
     {
         Shape = shape;
         var rewriter = ModelFolder.Load(AttentionGraph.Build(shape));
         Manager = new KvCacheManager(rewriter.Shape(AttentionShape.MaxTokens), byteLimit);
-        _session = Sessions.Create(rewriter.Rewrite(Manager.Id, LogitsPositions.All));
+        var model = ModelProto.Parser.ParseFrom(rewriter.Rewrite(Manager.Id, LogitsPositions.All));
+        foreach (var node in model.Graph.Node.Where(node => node.OpType == "PrunedGroupQueryAttention"))
+            change?.Invoke(node);
+        _session = Sessions.Create(model.ToByteArray());
     }
 
     public AttentionShape Shape { get; }

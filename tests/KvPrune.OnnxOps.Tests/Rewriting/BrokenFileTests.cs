@@ -8,6 +8,9 @@ public class BrokenFileTests
 {
     private static readonly byte[] Model = Structure().ToByteArray();
 
+    // Its mask is run, so it keeps the numbers in it.
+    private static readonly byte[] MultiHeadModel = Structure(DecoderStyle.MultiHead).ToByteArray();
+
     [Fact]
     public void A_missing_file_is_named()
     {
@@ -25,52 +28,6 @@ public class BrokenFileTests
 
         Assert.Contains(folder.ModelPath, Refusal(folder.ModelPath).Message, StringComparison.Ordinal);
         Assert.Contains(folder.Folder, Refusal(folder.Folder).Message, StringComparison.Ordinal);
-    }
-
-    [Theory]
-    [InlineData(null, "model.onnx.data", "cannot be read")]
-    [InlineData(99L, "head_weight", "cut short")]
-    [InlineData(100L, null, null)]
-    public void External_weights_have_to_be_there_in_full(long? bytes, params string?[] expected)
-    {
-        var model = Structure();
-        var weight = model.Graph.Initializer.Single(tensor => tensor.Name == "head_weight");
-        weight.DataLocation = TensorProto.Types.DataLocation.External;
-        weight.ExternalData.Add(
-        [
-            new StringStringEntryProto { Key = "location", Value = "model.onnx.data" },
-            new StringStringEntryProto { Key = "offset", Value = "60" },
-            new StringStringEntryProto { Key = "length", Value = "40" },
-        ]);
-        using var folder = new ModelFolder(model);
-        if (bytes is { } length)
-            File.WriteAllBytes(Path.Combine(folder.Folder, "model.onnx.data"), new byte[length]);
-
-        if (expected is [null, ..])
-        {
-            GroupQueryAttentionRewriter.Load(folder.ModelPath);
-            return;
-        }
-
-        var refusal = Refusal(folder.ModelPath).Message;
-        Assert.All(expected, part => Assert.Contains(part!, refusal, StringComparison.Ordinal));
-    }
-
-    [Theory]
-    [InlineData("location", "")]
-    [InlineData("offset", "-1")]
-    [InlineData("length", "9223372036854775807")]
-    [InlineData("length", "many")]
-    public void External_weights_with_nonsense_entries_are_named(string key, string value)
-    {
-        var model = Structure();
-        var weight = model.Graph.Initializer.Single(tensor => tensor.Name == "head_weight");
-        weight.DataLocation = TensorProto.Types.DataLocation.External;
-        foreach (var (name, usual) in new[] { ("location", "model.onnx"), ("offset", "1"), ("length", "1") })
-            weight.ExternalData.Add(new StringStringEntryProto { Key = name, Value = name == key ? value : usual });
-        using var folder = new ModelFolder(model);
-
-        Assert.Contains("head_weight", Refusal(folder.ModelPath).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -96,15 +53,19 @@ public class BrokenFileTests
         }
     }
 
-    [Fact]
-    public void Flipped_and_spliced_bytes_never_cause_another_exception()
+    [Theory]
+    [InlineData(false, 1000)]
+    [InlineData(true, 300)]
+    public void Flipped_and_spliced_bytes_never_cause_another_exception(bool multiHead, int rounds)
     {
-        using var folder = new ModelFolder(Model);
+        var model = multiHead ? MultiHeadModel : Model;
+        using var folder = new ModelFolder(model);
+        Assert.True(LoadsOrIsRefused(folder.ModelPath));
         var random = new Random(20);
         var refused = 0;
-        for (var round = 0; round < 1000; round++)
+        for (var round = 0; round < rounds; round++)
         {
-            var bytes = (byte[])Model.Clone();
+            var bytes = (byte[])model.Clone();
             for (var change = random.Next(1, 5); change > 0; change--)
                 bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
             if (random.Next(4) == 0)
@@ -118,14 +79,14 @@ public class BrokenFileTests
             refused += LoadsOrIsRefused(folder.ModelPath) ? 0 : 1;
         }
 
-        Assert.InRange(refused, 300, 990);
+        Assert.InRange(refused, rounds * 3 / 10, rounds * 99 / 100);
     }
 
     // Without weights, so that every byte matters.
-    private static ModelProto Structure()
+    private static ModelProto Structure(DecoderStyle style = DecoderStyle.Plain)
     {
-        var model = DecoderGraph.Build(new AttentionShape(2, 1, 4, Layers: 2));
-        foreach (var tensor in model.Graph.Initializer)
+        var model = DecoderGraph.Build(new AttentionShape(2, style == DecoderStyle.MultiHead ? 2 : 1, 4, Layers: 2), style: style);
+        foreach (var tensor in model.Graph.Initializer.Where(tensor => tensor.FloatData.Count > 1))
             tensor.FloatData.Clear();
         return model;
     }

@@ -9,25 +9,28 @@ public class RefusedModelTests
     private static readonly AttentionShape Shape = new(4, 2, 16, Rotary: true, Layers: 2);
 
     [Theory]
-    [InlineData("softcap", -1f)]
-    [InlineData("softcap", float.NaN)]
-    [InlineData("smooth_softmax", 2)]
-    [InlineData("local_window_size", 0)]
-    [InlineData("local_window_size", -2)]
-    [InlineData("local_window_size", 1L << 31)]
-    [InlineData("rotary_interleaved", 2)]
-    [InlineData("sliding_window_cache", 2)]
-    [InlineData("causal", 0)]
-    [InlineData("qk_output", 1)]
-    [InlineData("k_quant_type", "PER_TENSOR")]
-    [InlineData("v_quant_type", "PER_CHANNEL")]
-    [InlineData("kv_cache_bit_width", 8)]
-    [InlineData("num_heads", 3)]
-    [InlineData("num_heads", 0)]
-    [InlineData("kv_num_heads", -1)]
-    [InlineData("kv_num_heads", "two")]
-    [InlineData("invented_by_a_later_version", 1)]
-    public void An_attribute_without_counterpart_is_named_with_its_node(string name, object value)
+    [InlineData("softcap", -1f, "its attribute softcap = -1 has no counterpart")]
+    [InlineData("softcap", 1e-31f, "its attribute softcap = 1E-31 has no counterpart")]
+    [InlineData("softcap", float.NaN, "its attribute softcap = NaN has no counterpart")]
+    [InlineData("smooth_softmax", 2, "its attribute smooth_softmax = 2 has no counterpart")]
+    [InlineData("local_window_size", 0, "its attribute local_window_size = 0 is neither")]
+    [InlineData("local_window_size", -2, "its attribute local_window_size = -2 is neither")]
+    [InlineData("local_window_size", 1L << 31, "its attribute local_window_size = 2147483648 is neither")]
+    [InlineData("do_rotary", 2, "its attribute do_rotary = 2 has no counterpart")]
+    [InlineData("rotary_interleaved", 2, "its attribute rotary_interleaved = 2 has no counterpart")]
+    [InlineData("sliding_window_cache", 2, "its attribute sliding_window_cache = 2 has no counterpart")]
+    [InlineData("sliding_window_cache", 1, "its attribute sliding_window_cache = 1 needs a local_window_size")]
+    [InlineData("causal", 0, "its attribute causal = 0 has no counterpart")]
+    [InlineData("qk_output", 1, "its attribute qk_output = 1 has no counterpart")]
+    [InlineData("k_quant_type", "PER_TENSOR", "its attribute k_quant_type = PER_TENSOR has no counterpart")]
+    [InlineData("v_quant_type", "PER_CHANNEL", "its attribute v_quant_type = PER_CHANNEL has no counterpart")]
+    [InlineData("kv_cache_bit_width", 8, "its attribute kv_cache_bit_width = 8 has no counterpart")]
+    [InlineData("num_heads", 3, "num_heads 3 is no multiple of kv_num_heads 2")]
+    [InlineData("num_heads", 0, "its attribute num_heads is missing or 0")]
+    [InlineData("kv_num_heads", -1, "its attribute kv_num_heads is -1")]
+    [InlineData("kv_num_heads", "two", "its attribute kv_num_heads has type String in place of Int")]
+    [InlineData("invented_by_a_later_version", 1, "its attribute 'invented_by_a_later_version' is unknown")]
+    public void An_attribute_without_counterpart_is_named_with_its_node(string name, object value, string reason)
     {
         var model = DecoderGraph.Build(Shape);
         var node = Attention(model, 1);
@@ -35,18 +38,18 @@ public class RefusedModelTests
             node.Attribute.Remove(old);
         node.Attribute.Add(GraphBuilder.Attribute(name, value));
 
-        Refused(model, node.Name, name);
+        Refused(model, node.Name, reason);
     }
 
     [Theory]
-    [InlineData(9, "position_ids")]
-    [InlineData(10, "attention_bias")]
-    [InlineData(12, "k_scale")]
-    [InlineData(13, "v_scale")]
-    [InlineData(14, "q_norm_weight")]
-    [InlineData(15, "k_norm_weight")]
-    [InlineData(16, "number 16")]
-    public void An_input_without_counterpart_is_named_with_its_node(int input, string role)
+    [InlineData(9, "its position_ids 'q.0' come from 'q.0', not from a graph input")]
+    [InlineData(10, "its input attention_bias ('q.0') has no counterpart")]
+    [InlineData(12, "its input k_scale ('q.0') has no counterpart")]
+    [InlineData(13, "its input v_scale ('q.0') has no counterpart")]
+    [InlineData(14, "it has only one of q_norm_weight and k_norm_weight")]
+    [InlineData(15, "it has only one of q_norm_weight and k_norm_weight")]
+    [InlineData(16, "its input number 16 ('q.0') has no counterpart")]
+    public void An_input_without_counterpart_is_named_with_its_node(int input, string reason)
     {
         var model = DecoderGraph.Build(Shape);
         var node = Attention(model, 0);
@@ -54,24 +57,42 @@ public class RefusedModelTests
             node.Input.Add("");
         node.Input.Add("q.0");
 
-        Refused(model, node.Name, role);
+        Refused(model, node.Name, reason);
     }
 
     [Theory]
-    [InlineData(1, "key")]
-    [InlineData(2, "value")]
-    [InlineData(3, "past_key")]
-    [InlineData(4, "past_value")]
-    [InlineData(5, "seqlens_k")]
-    [InlineData(6, "total_sequence_length")]
-    [InlineData(7, "cos_cache")]
-    public void A_missing_input_is_named_with_its_node(int input, string role)
+    [InlineData(1, "it has only one of key and value")]
+    [InlineData(2, "it has only one of key and value")]
+    [InlineData(3, "its input past_key is missing")]
+    [InlineData(4, "its input past_value is missing")]
+    [InlineData(5, "its input seqlens_k or total_sequence_length is missing")]
+    [InlineData(6, "its input seqlens_k or total_sequence_length is missing")]
+    [InlineData(7, "do_rotary is set without cos_cache and sin_cache")]
+    public void A_missing_input_is_named_with_its_node(int input, string reason)
     {
         var model = DecoderGraph.Build(Shape);
         var node = Attention(model, 0);
         node.Input[input] = "";
 
-        Refused(model, node.Name, role);
+        Refused(model, node.Name, reason);
+    }
+
+    [Fact]
+    public void Positions_that_hosts_do_not_count_are_refused()
+    {
+        void Broken(Action<ModelProto> change, string reason)
+        {
+            var model = DecoderGraph.Build(Shape, style: DecoderStyle.PositionIds);
+            change(model);
+            Refused(model, "/attention.0/", reason);
+        }
+
+        void From(ModelProto model, string value) => Attention(model, 0).Input[9] = value;
+        Broken(model => From(model, "attention_mask"), "come from 'attention_mask', not from a graph input 'position_ids'");
+        Broken(model => From(model, "past_key_values.0.key"), "come from 'past_key_values.0.key'");
+        Broken(model => Input(model, "position_ids").ElemType = (int)DataType.Int32, "'position_ids' is not declared as int64");
+        Broken(model => Input(model, "position_ids").Shape.Dim.Insert(0, new() { DimValue = 3 }), "[batch, tokens]");
+        Broken(model => Attention(model, 0).Input[6] = "position_ids", "is also what its 'position_ids' comes from");
     }
 
     [Fact]
@@ -195,85 +216,6 @@ public class RefusedModelTests
 
         Refused(model, KvPruneOps.SequenceHandlesInput);
     }
-
-    [Theory]
-    [InlineData(1, "key")]
-    [InlineData(2, "value")]
-    [InlineData(5, "no attention_bias")]
-    [InlineData(6, "past_key")]
-    public void A_missing_input_of_multi_head_attention_is_named(int input, string role)
-    {
-        var model = MultiHead();
-        MultiHead(model).Input[input] = "";
-
-        Refused(model, "/attention.0/MultiHeadAttention", role);
-    }
-
-    [Theory]
-    [InlineData(4, "key_padding_mask")]
-    [InlineData(8, "past_sequence_length")]
-    [InlineData(9, "cache_indirection")]
-    public void An_input_of_multi_head_attention_without_counterpart_is_named(int input, string role)
-    {
-        var model = MultiHead();
-        var node = MultiHead(model);
-        while (node.Input.Count <= input)
-            node.Input.Add("");
-        node.Input[input] = "attention_mask";
-
-        Refused(model, "/attention.0/MultiHeadAttention", role);
-    }
-
-    [Fact]
-    public void An_attention_bias_that_is_not_the_causal_mask_is_refused()
-    {
-        void Broken(Action<GraphProto> change, string reason)
-        {
-            var model = MultiHead();
-            change(model.Graph);
-            Refused(model, "/attention.0/MultiHeadAttention", "causal_bias", reason);
-        }
-
-        static NodeProto Maker(GraphProto graph, string value) => graph.Node.Single(node => node.Output.Contains(value));
-
-        // Not the token itself.
-        Broken(graph => Maker(graph, "is_past").OpType = "Less", "token 0");
-        // Later tokens too, for all that the shape is right.
-        Broken(graph => Maker(graph, "is_past").OpType = "GreaterOrEqual", "token");
-        // Not enough to hide anything.
-        Broken(graph => graph.Initializer.Single(tensor => tensor.Name == "hidden").FloatData[0] = -10, "-10");
-        // Old tokens are hidden.
-        Broken(
-            graph =>
-            {
-                var window = new GraphBuilder();
-                window.Int64s("window", [60_000]);
-                window.Node("Range", "keys", ["zero", "all_tokens", "one"]);
-                window.Node("Less", "is_old", ["keys", window.Node("Sub", "window_start", ["all_tokens", "window"])]);
-                window.Node("Where", "old", ["is_old", "hidden", "nothing"]);
-                window.Node("Add", "in_window", ["one_head", "old"]);
-                var tile = Maker(graph, "causal_bias");
-                tile.Input[0] = "in_window";
-                var at = graph.Node.IndexOf(tile);
-                foreach (var node in window.Model.Graph.Node)
-                    graph.Node.Insert(at++, node);
-                graph.Initializer.Add(window.Model.Graph.Initializer);
-            },
-            "token 70000");
-        // Its numbers come from elsewhere.
-        Broken(graph => Maker(graph, "is_valid").Input[0] = "elsewhere", "elsewhere");
-        Broken(graph => Maker(graph, "is_past").Input[1] = "position_ids", "2 inputs");
-        Broken(
-            graph => graph.Initializer.Single(tensor => tensor.Name == "hidden").DataLocation = DataLocation.External, "external");
-        // It cannot run.
-        Broken(graph => Maker(graph, "one_head").OpType = "NoSuchOperator", "NoSuchOperator");
-    }
-
-    private static ModelProto MultiHead() =>
-        DecoderGraph.Build(new AttentionShape(2, 2, 16, Rotary: true), style: DecoderStyle.MultiHead);
-
-    private static NodeProto MultiHead(ModelProto model) =>
-        model.Graph.Node.Single(node => node.OpType == "MultiHeadAttention");
 
     private static void Refused(ModelProto model, params string[] named)
     {

@@ -80,8 +80,10 @@ public class RewrittenGraphTests
             {
                 var cast = Node("Cast", node.Input[input], node.Input[input] + "/cast");
                 cast.Attribute.Add(GraphBuilder.Attribute("to", (int)DataType.Float));
+                var same = Node("Identity", cast.Output[0], cast.Output[0] + "/same");
                 model.Graph.Node.Insert(0, cast);
-                node.Input[input] = cast.Output[0];
+                model.Graph.Node.Insert(1, same);
+                node.Input[input] = same.Output[0];
             }
 
             foreach (var output in new[] { 1, 2 })
@@ -135,13 +137,74 @@ public class RewrittenGraphTests
         // ModelProto.doc_string, which onnx.proto leaves out
         var doc = new byte[] { 0x32, 3, (byte)'d', (byte)'o', (byte)'c' };
         using var folder = new ModelFolder([.. model.ToByteArray(), .. doc]);
-        File.WriteAllBytes(Path.Combine(folder.Folder, "model.onnx.data"), [1]); // too short for the weight, which nobody reads
+        File.WriteAllBytes(Path.Combine(folder.Folder, "model.onnx.data"), new byte[64 * 40 * sizeof(float)]);
 
         var bytes = GroupQueryAttentionRewriter.Load(folder.ModelPath).Rewrite(1, LogitsPositions.All);
 
         var rewritten = ModelProto.Parser.ParseFrom(bytes).Graph.Initializer;
         Assert.Equal(weight, rewritten.Single(tensor => tensor.Name == "head_weight"));
         Assert.True(bytes.AsSpan().IndexOf(doc) >= 0);
+    }
+
+    [Fact]
+    public void Rotary_caches_that_an_If_chooses_are_cast_inside_its_branches()
+    {
+        var graph = ModelFolder.Rewrite(DecoderGraph.Build(Shape with { Element = DataType.Float16 }, style: DecoderStyle.ChosenCaches)).Graph;
+
+        var choice = graph.Node.Single(node => node.OpType == "If");
+        var attention = graph.Node.Where(node => node.OpType == "PrunedGroupQueryAttention").ToList();
+        Assert.Equal(3, attention.Count);
+        Assert.All(attention, node => Assert.Equal(choice.Output, node.Input.Skip(6)));
+        Assert.All(choice.Subgraphs(), branch => Assert.All(branch.Output, output =>
+        {
+            Assert.Equal((int)DataType.Float, output.Type.TensorType.ElemType);
+            Assert.Equal("Cast", branch.Node.Single(node => node.Output.Contains(output.Name)).OpType);
+        }));
+    }
+
+    [Fact]
+    public void Rotary_caches_that_others_read_too_are_cast_where_they_are_read()
+    {
+        var model = DecoderGraph.Build(Shape with { Element = DataType.Float16 }, style: DecoderStyle.ChosenCaches);
+        model.Graph.Node.Add(Node("Identity", "cos_cache", "seen"));
+        model.Graph.Output.Add(GraphBuilder.Value("seen", DataType.Float16, "positions", 8));
+
+        var graph = ModelFolder.Rewrite(model).Graph;
+
+        Assert.Contains(graph.Node, node => node.OpType == "Cast" && node.Input[0] == "cos_cache");
+        Assert.DoesNotContain(graph.Node, node => node.OpType == "Cast" && node.Input[0] == "sin_cache");
+    }
+
+    [Fact]
+    public void Nothing_says_any_more_that_logits_are_float16()
+    {
+        var model = DecoderGraph.Build(Shape with { Element = DataType.Float16 });
+        model.Graph.ValueInfo.Add(model.Graph.Output[0].Clone());
+
+        var graph = ModelFolder.Rewrite(model, LogitsPositions.All).Graph;
+
+        Assert.Equal((int)DataType.Float, graph.Output.Single().Type.TensorType.ElemType);
+        Assert.DoesNotContain(graph.ValueInfo, value => value.Name == "logits");
+    }
+
+    [Fact]
+    public void What_an_attribute_says_by_another_name_for_the_default_is_the_default()
+    {
+        var model = DecoderGraph.Build(Shape with { Window = 24 });
+        foreach (var node in model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention"))
+        {
+            node.Attribute.Add(GraphBuilder.Attribute("smooth_softmax", -1));
+            node.Attribute.Add(GraphBuilder.Attribute("sliding_window_cache", 1));
+        }
+
+        var nodes = ModelFolder.Rewrite(model).Graph.Node.Where(node => node.OpType == "PrunedGroupQueryAttention").ToList();
+
+        Assert.Equal(3, nodes.Count);
+        Assert.All(nodes, node =>
+        {
+            Assert.Equal(0, node.Attribute.Single(a => a.Name == "smooth_softmax").I);
+            Assert.Equal(24, node.Attribute.Single(a => a.Name == "local_window_size").I);
+        });
     }
 
     [Fact]

@@ -94,6 +94,8 @@ std::vector<std::vector<float>> ToyModel::RunLayers(Sequence& sequence, TaskRunn
     parameters.rotary = {cosine.data(), sine.data(), sequence.length() + tokens, size};
   }
   parameters.window = window_;
+  parameters.softcap = softcap_;
+  parameters.sinks = sinks_.empty() ? nullptr : sinks_.data();
   std::vector<std::vector<float>> outputs;
   for (int layer = 0; layer < kShape.layers; ++layer) {
     std::vector<float> query;
@@ -156,15 +158,17 @@ void ToyModel::Decode(Sequence& sequence, int steps) const {
 }
 
 std::vector<double> ToyModel::Attend(const std::vector<float>& query, const float* keys, const float* values,
-                                     int64_t count) {
+                                     int64_t count, double softcap, double sink) {
   const int size = kShape.head_size;
   std::vector<double> logits(count);
   for (int64_t t = 0; t < count; ++t)
     for (int j = 0; j < size; ++j)
       logits[t] += static_cast<double>(query[j]) * keys[t * size + j] / std::sqrt(static_cast<double>(size));
-  const double max = *std::max_element(logits.begin(), logits.end());
+  if (softcap > 0)
+    for (double& logit : logits) logit = softcap * std::tanh(logit / softcap);
+  const double max = std::max(sink, *std::max_element(logits.begin(), logits.end()));
   std::vector<double> output(size);
-  double sum = 0;
+  double sum = std::exp(sink - max);
   for (int64_t t = 0; t < count; ++t) {
     const double weight = std::exp(logits[t] - max);
     sum += weight;
@@ -230,8 +234,9 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
       const ReadBack& rows = held[layer * kShape.kv_heads + head / kShape.group()];
       const int64_t seen = model.Seen(length);
       const int64_t first = (length - seen) * kShape.head_size;
-      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
-                                             rows.values.data() + first, seen);
+      const auto expected =
+          ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
+                           rows.values.data() + first, seen, model.softcap(), model.Sink(head));
       double error = 0;
       double norm = 0;
       for (int j = 0; j < kShape.head_size; ++j) {

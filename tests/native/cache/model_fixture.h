@@ -1,8 +1,10 @@
 #ifndef KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
 #define KVPRUNE_TESTS_CACHE_MODEL_FIXTURE_H_
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cache/layer.h"
@@ -11,7 +13,7 @@
 
 namespace kvprune::test {
 
-inline constexpr ModelShape kShape = {2, 4, 2, 32, 4096};
+inline constexpr ModelShape kShape = {2, 4, 2, 32, 8192};
 
 Policy ExactPolicy();
 // ThinK and per-token pruning in int8: every stage of sealing at once.
@@ -50,9 +52,18 @@ class ToyModel {
   // How many of `length` tokens the newest one sees.
   int64_t Seen(int64_t length) const { return window_ > 0 && window_ < length ? window_ : length; }
 
+  // Caps logits, and lets one logit per query head join every softmax.
+  void UseSoftcapAndSinks(float softcap, std::vector<float> sinks) {
+    softcap_ = softcap;
+    sinks_ = std::move(sinks);
+  }
+  float softcap() const { return softcap_; }
+  // Minus infinity where there is none.
+  double Sink(int head) const { return sinks_.empty() ? -INFINITY : sinks_[head]; }
+
   // Softmax attention in double over the given rows [count, head_size].
   static std::vector<double> Attend(const std::vector<float>& query, const float* keys, const float* values,
-                                    int64_t count);
+                                    int64_t count, double softcap = 0, double sink = -INFINITY);
 
  private:
   std::vector<float> Row(int kind, int layer, int64_t position, int head) const;
@@ -62,6 +73,8 @@ class ToyModel {
   float rope_theta_;
   DensePromptKernel* prompt_kernel_ = nullptr;
   int64_t window_;  // newest tokens that a query sees; 0: all
+  float softcap_ = 0;
+  std::vector<float> sinks_;
 };
 
 // The rows that attention reads, pruned entries 0.

@@ -137,6 +137,16 @@ TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnWindow) {
   }
 }
 
+// Logits of a few units, from caps that hardly touch them to caps that leave nothing of them.
+TEST_P(AttendDenseTest, CapsOfEverySizeKeepTheirPrecision) {
+  std::mt19937 random(25);
+  for (float softcap : {1e-30f, 1e-3f, 0.5f, 4.0f, 8.0f, 16.0f, 50.0f, 1e3f, 1e6f, 1e20f, 3e38f}) {
+    SCOPED_TRACE("softcap " + std::to_string(softcap));
+    ExpectOracle(64, Storage::kFloat32, Storage::kFloat32, {{0, 200}, {64, 128}}, softcap,
+                 Tolerance(Storage::kFloat32, Storage::kFloat32, GetParam()), &random);
+  }
+}
+
 TEST_P(AttendDenseTest, TakesEveryHeadSize) {
   std::mt19937 random(23);
   for (Storage storage : kFloating) {

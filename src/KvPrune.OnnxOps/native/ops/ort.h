@@ -6,8 +6,11 @@
 
 namespace kvprune {
 
-// Everything used here exists since this version, so that older runtimes than the headers' load the library.
-inline constexpr uint32_t kOrtApiVersion = 22;
+// The version of the API is the runtime's minor version. StockAttention needs a GroupQueryAttention with 12
+// inputs (head_sink is the last) whose local_window_size counts the token itself, as it does since
+// microsoft/onnxruntime#25927 of September 2025: 1.24 has both for certain. Only the version that
+// Directory.Packages.props names (1.31.1) was tried.
+inline constexpr uint32_t kOrtApiVersion = 24;
 
 }  // namespace kvprune
 

@@ -49,17 +49,24 @@ NodeAttributes ReadAttributes(const OrtKernelInfo* info) {
   attributes.kv_heads = node.GetAttribute<int64_t>("kv_num_heads");
   attributes.layer = node.GetAttribute<int64_t>("layer");
   attributes.cache_manager = node.GetAttribute<int64_t>("cache_manager");
-  attributes.rotary = node.GetAttribute<int64_t>("do_rotary") != 0;
-  attributes.rotary_interleaved = node.GetAttribute<int64_t>("rotary_interleaved") != 0;
+  attributes.rotary = node.GetAttribute<int64_t>("do_rotary") == 1;
+  attributes.rotary_interleaved = node.GetAttribute<int64_t>("rotary_interleaved") == 1;
   attributes.scale = node.GetAttribute<float>("scale");
   attributes.window = node.GetAttribute<int64_t>("local_window_size");
   attributes.softcap = node.GetAttribute<float>("softcap");
-  attributes.smooth_softmax = node.GetAttribute<int64_t>("smooth_softmax") != 0;
-  attributes.has_head_sink = node.GetInputCount() > kHeadSink;
+  // GroupQueryAttention's -1 is off, too.
+  attributes.smooth_softmax = node.GetAttribute<int64_t>("smooth_softmax") == 1;
+  attributes.may_have_head_sink = node.GetInputCount() > kHeadSink;
   if (attributes.query_heads < 1 || attributes.kv_heads < 1 || attributes.layer < 0 ||
-      attributes.layer > INT32_MAX || attributes.window > INT32_MAX)
+      attributes.layer > INT32_MAX)
     throw std::invalid_argument(
-        "PrunedGroupQueryAttention: num_heads, kv_num_heads, layer or local_window_size is out of range");
+        "PrunedGroupQueryAttention: num_heads, kv_num_heads or layer is out of range");
+  if (attributes.window != -1 && (attributes.window < 1 || attributes.window > INT32_MAX))
+    throw std::invalid_argument(
+        "PrunedGroupQueryAttention: local_window_size is neither -1 nor a number of tokens");
+  // The reciprocal of a smaller cap is no float.
+  if (attributes.softcap != 0 && !(attributes.softcap >= 1e-30f && std::isfinite(attributes.softcap)))
+    throw std::invalid_argument("PrunedGroupQueryAttention: softcap is neither 0 nor at least 1e-30");
   return attributes;
 }
 
@@ -160,9 +167,10 @@ Status PrunedAttentionKernel::ReadInputs(OrtKernelContext* context, Inputs* inpu
   inputs->seqlens_k = seqlens_k.GetTensorData<int32_t>();
   inputs->total_length = *total.GetTensorData<int32_t>();
   if (attributes_.smooth_softmax) inputs->sinks = zero_sinks_.data();
-  if (attributes_.has_head_sink) {
-    const auto sink = kernel.GetInput(kHeadSink);
-    inputs->shared.head_sink = sink;
+  // A node may name its last inputs and leave them empty.
+  const auto sink = attributes_.may_have_head_sink ? kernel.GetInput(kHeadSink) : Ort::ConstValue{nullptr};
+  inputs->shared.head_sink = sink;
+  if (inputs->shared.head_sink != nullptr) {
     if (Dimensions(sink) != std::vector<int64_t>{attributes_.query_heads})
       return Invalid("head_sink must be [num_heads]");
     inputs->sinks = sink.GetTensorData<float>();

@@ -8,7 +8,7 @@ extern "C" KVP_API OrtStatus* RegisterCustomOps(OrtSessionOptions* options, cons
   const OrtApi* api = base->GetApi(kvprune::kOrtApiVersion);
   if (api == nullptr) {
     // The oldest table, which every runtime has, can say that the runtime is too old.
-    return base->GetApi(1)->CreateStatus(ORT_FAIL, "KvPrune needs ONNX Runtime 1.22 or newer");
+    return base->GetApi(1)->CreateStatus(ORT_FAIL, "KvPrune needs ONNX Runtime 1.24 or newer");
   }
   try {
     static const OrtApi* const in_use = [api] {

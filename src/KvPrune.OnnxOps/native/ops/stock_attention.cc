@@ -29,7 +29,7 @@ enum StockInput : size_t {
 StockAttention::StockAttention(const OrtKernelInfo* info, const NodeAttributes& attributes)
     : query_heads_(attributes.query_heads),
       // Its flash path, which does not, takes none of these.
-      materializes_(attributes.softcap > 0 || attributes.smooth_softmax || attributes.has_head_sink) {
+      materializes_(attributes.softcap > 0 || attributes.smooth_softmax || attributes.may_have_head_sink) {
   std::vector<Ort::OpAttr> owned;
   const auto integer = [&owned](const char* name, int64_t value) {
     owned.emplace_back(name, &value, 1, ORT_OP_ATTR_INT);
@@ -55,15 +55,15 @@ StockAttention::StockAttention(const OrtKernelInfo* info, const NodeAttributes& 
                         owned.size(), kStockInputCount, /*output_count=*/3);
 }
 
-// Where the kernel holds logits [query_heads, tokens, capacity], slices keep them within this many bytes:
-// large enough for matrix products at full speed, small against the prompt's own rows.
-int StockAttention::SliceTokens(const PromptRows& prompt_rows, int tokens) const {
+// A slice bounds what the kernel needs beside the prompt's own rows. Where it holds logits [query_heads,
+// tokens, capacity], slices keep them within kLogitsBytes (of one token, if that takes more): large enough
+// for matrix products at full speed. Its flash path holds none, but the environment can turn that off.
+int StockAttention::SliceTokens(const PromptRows& prompt_rows) const {
   constexpr int64_t kLogitsBytes = int64_t{64} << 20;
-  constexpr int kLeastTokens = 16;
   constexpr int kMostTokens = 512;
-  if (!materializes_) return tokens;
+  if (!materializes_) return kMostTokens;
   const int64_t token_bytes = query_heads_ * prompt_rows.capacity() * static_cast<int64_t>(sizeof(float));
-  return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / token_bytes, kLeastTokens, kMostTokens));
+  return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / token_bytes, 1, kMostTokens));
 }
 
 Status StockAttention::Run(OrtKernelContext* context, const SharedInputs& shared, const LayerRows& rows,
@@ -71,7 +71,7 @@ Status StockAttention::Run(OrtKernelContext* context, const SharedInputs& shared
   const ModelShape& shape = rows.sequence->shape();
   const int64_t query_width = static_cast<int64_t>(shape.query_heads) * shape.head_size;
   const int64_t key_width = static_cast<int64_t>(shape.kv_heads) * shape.head_size;
-  const int slice = SliceTokens(prompt_rows, tokens);
+  const int slice = SliceTokens(prompt_rows);
   for (int done = 0; done < tokens; done += slice) {
     const LayerRows part = {rows.sequence, rows.query + done * query_width, rows.key + done * key_width,
                             rows.value + done * key_width, rows.output + done * query_width};

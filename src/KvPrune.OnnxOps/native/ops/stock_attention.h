@@ -13,11 +13,11 @@ struct NodeAttributes {
   int64_t cache_manager;
   bool rotary;
   bool rotary_interleaved;
-  float scale;          // 0: 1 / sqrt(head_size)
-  int64_t window;       // local_window_size; -1: none
-  float softcap;        // 0: none
-  bool smooth_softmax;  // a head sink of zeros
-  bool has_head_sink;
+  float scale;              // 0: 1 / sqrt(head_size)
+  int64_t window;           // local_window_size; -1: none
+  float softcap;            // 0: none
+  bool smooth_softmax;      // a head sink of zeros
+  bool may_have_head_sink;  // the input is named, but may be empty
 };
 
 // Inputs of a node as ONNX Runtime holds them, null where it leaves them out.
@@ -38,12 +38,12 @@ class StockAttention {
              const PromptRows& prompt_rows, int64_t past, int tokens) const;
 
  private:
-  int SliceTokens(const PromptRows& prompt_rows, int tokens) const;
+  int SliceTokens(const PromptRows& prompt_rows) const;
   Status RunSlice(OrtKernelContext* context, const SharedInputs& shared, const LayerRows& rows,
                   const PromptRows& prompt_rows, int64_t past, int tokens) const;
 
   int64_t query_heads_;
-  bool materializes_;  // the kernel holds the logits of all heads and tokens at once
+  bool materializes_;  // the kernel always holds the logits of all heads and tokens at once
   Ort::Op op_{nullptr};
 };
 

@@ -27,13 +27,23 @@ inline __m512 Exp(__m512 x) {
   return _mm512_scalef_ps(power, whole);
 }
 
-// cap tanh(x / cap), by tanh |y| = (1 - e^-2|y|) / (1 + e^-2|y|): an absolute error of about cap x 1e-7. NaN
-// stays NaN.
+// cap tanh(x / cap) for caps of at least 1e-30; NaN stays NaN. For y = |x| / cap from 1/4 on it is
+// (1 - e^-2y) / (1 + e^-2y); below, where that difference would cancel, the series of tanh up to y^9. Either
+// way the relative error is below 5e-7.
 inline __m512 Softcap(__m512 x, float cap) {
   const __m512 one = _mm512_set1_ps(1.0f);
-  const __m512 power = Exp(_mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(-2.0f / cap)));
-  const __m512 magnitude =
+  const __m512 y = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(1.0f / cap));
+  const __m512 square = _mm512_mul_ps(y, y);
+  __m512 series = _mm512_set1_ps(62.0f / 2835);
+  series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(-17.0f / 315));
+  series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(2.0f / 15));
+  series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(-1.0f / 3));
+  series = _mm512_mul_ps(_mm512_fmadd_ps(series, square, one), _mm512_abs_ps(x));
+  const __m512 power = Exp(_mm512_mul_ps(y, _mm512_set1_ps(-2.0f)));
+  const __m512 capped =
       _mm512_div_ps(_mm512_mul_ps(_mm512_sub_ps(one, power), _mm512_set1_ps(cap)), _mm512_add_ps(one, power));
+  const __mmask16 small = _mm512_cmp_ps_mask(y, _mm512_set1_ps(0.25f), _CMP_LT_OQ);
+  const __m512 magnitude = _mm512_mask_mov_ps(capped, small, series);
   const __m512i sign = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MIN));
   return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(magnitude), sign));
 }
