@@ -146,14 +146,14 @@ public sealed class GenAIModelFolderTests : IDisposable
         }
         else
         {
-            model.Graph.Node.Single(node => node.Output.Contains(name)).Output[0] = "single";
-            var cast = new NodeProto { OpType = "Cast", Name = "widen", Input = { "single" }, Output = { name } };
+            model.Graph.Node.Single(node => node.Output.Contains(name)).Output[0] = "wide";
+            var cast = new NodeProto { OpType = "Cast", Name = "round", Input = { "wide" }, Output = { name } };
             cast.Attribute.Add(new AttributeProto
             {
-                Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (int)TensorProto.Types.DataType.Double,
+                Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (int)TensorProto.Types.DataType.Bfloat16,
             });
             model.Graph.Node.Add(cast);
-            model.Graph.Output.Single(output => output.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Double;
+            model.Graph.Output.Single(output => output.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Bfloat16;
         }
         File.Delete(file);
         File.WriteAllBytes(file, model.ToByteArray());

@@ -123,8 +123,9 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         List<string> entries =
         [
             $"\"custom_ops_library\":{Quote(operators)}",
-            // The graph comes as bytes; without this its external weights would be looked for in the folder itself.
-            $"\"session.model_external_initializers_file_folder_path\":{Quote(Path.GetDirectoryName(folder.ModelPath)!)}",
+            // The graph comes as bytes; without this its external weights would be looked for in the folder itself. GenAI puts
+            // the folder before the path.
+            $"\"session.model_external_initializers_file_folder_path\":{Quote(Path.GetRelativePath(folder.Path, Path.GetDirectoryName(folder.ModelPath)!))}",
             // Fatal: a run that fails is reported by its exception, and growing a generator has to fail.
             "\"log_severity_level\":4",
         ];
