@@ -10,7 +10,7 @@ public static class KvPruneOps
     /// <summary>The graph input of a rewritten model that carries sequence handles, int64 [batch_size].</summary>
     public const string SequenceHandlesInput = "kvprune_sequence_handles";
 
-    /// <summary>Name of the kernels in use: scalar, avx512 or avx512_bf16.</summary>
+    /// <summary>Name of the kernels in use: scalar, avx2, avx512 or avx512_bf16.</summary>
     public static unsafe string Kernels
     {
         get

@@ -40,6 +40,9 @@ public sealed class InspectCommandTests : IDisposable
                 File.CreateSymbolicLink(Path.Combine(folder, Path.GetFileName(file)), file);
             Assert.Equal(1, Run(folder));
             Assert.Contains("- tokenizer: ", _output.ToString(), StringComparison.Ordinal);
+            Assert.DoesNotContain("GenAI", _output.ToString(), StringComparison.Ordinal); // it needs the file too
+            File.WriteAllText(Path.Combine(folder, "tokenizer.json"), """{"model":{"type":"Unigram"}}""");
+            Assert.Equal(1, Run(folder));
             Assert.Contains("GenAI", _output.ToString(), StringComparison.Ordinal);
         }
         finally
@@ -53,6 +56,7 @@ public sealed class InspectCommandTests : IDisposable
     {
         Assert.Equal(0, Run("--help"));
         Assert.Contains("--json", _output.ToString(), StringComparison.Ordinal);
+        Assert.Equal(1, Run(""));
         Assert.Equal(1, Run());
         Assert.NotEmpty(_errors.ToString());
     }

@@ -35,7 +35,7 @@ internal static class InspectCommand
                 else InspectionReport.Write(inspection, output);
                 return inspection.Obstacles.Count == 0 ? 0 : 1;
             }
-            catch (Exception error) when (error is DllNotFoundException or IOException or UnauthorizedAccessException)
+            catch (Exception error) when (error is ArgumentException or DllNotFoundException or IOException or UnauthorizedAccessException)
             {
                 errors.WriteLine(error.Message);
                 return 1;

@@ -11,7 +11,7 @@ internal static class InspectionReport
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) });
         console.Write(Facts(inspection));
-        if (inspection.Shape is not null) console.Write(Policies(inspection));
+        if (inspection.KvBytesPer1000Tokens.Count > 0) console.Write(Policies(inspection));
         if (inspection.Obstacles.Count == 0)
         {
             output.WriteLine("Nothing stands in the way of running it.");
@@ -20,7 +20,8 @@ internal static class InspectionReport
         output.WriteLine("It cannot be run as it is:");
         // Past Spectre's word wrap, which would break a path in two.
         foreach (ModelObstacle obstacle in inspection.Obstacles) output.WriteLine($"- {Name(obstacle.Part)}: {obstacle.Problem}");
-        if (inspection.Obstacles.All(obstacle => obstacle.Part is ModelPart.Tokenizer or ModelPart.ChatTemplate))
+        if (inspection.Obstacles.All(obstacle => obstacle.Part is ModelPart.Tokenizer or ModelPart.ChatTemplate)
+            && File.Exists(Path.Combine(inspection.Folder, "tokenizer.json")))
             output.WriteLine("The runtime GenAI reads tokenizers and chat templates by itself and may run it.");
     }
 

@@ -39,6 +39,11 @@ internal static class AttentionCommand
         DefaultValueFactory = _ => 1,
     };
 
+    private static readonly Option<string?> Kernels = new("--kernels")
+    {
+        Description = "Kernels to measure: scalar, avx2, avx512 or avx512_bf16. Default: the best that this CPU runs.",
+    };
+
     private static readonly Option<bool> Quick = new("--quick")
     {
         Description = "Under a minute: by default only 32/8/64 and four formats, with fewer repetitions.",
@@ -73,7 +78,7 @@ internal static class AttentionCommand
         });
         var command = new Command("attention", "One decode step of attention against ONNX Runtime's GroupQueryAttention in 32-bit floats.")
         {
-            Context, Shape, Format, Threads, Quick, Json,
+            Context, Shape, Format, Threads, Kernels, Quick, Json,
         };
         command.SetAction(Run);
         return command;
@@ -91,6 +96,7 @@ internal static class AttentionCommand
         var rows = new List<AttentionRow>();
         try
         {
+            KvPruneOps.UseKernels(parsed.GetValue(Kernels));
             foreach (var shape in shapes.Select(AttentionShape.Parse))
             {
                 foreach (var context in parsed.GetValue(Context)!)

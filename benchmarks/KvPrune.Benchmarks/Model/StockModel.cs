@@ -68,13 +68,11 @@ internal sealed class StockModel : IModelContestant
         using var logitsValue = OrtValue.CreateTensorValueFromMemory(logits, [1, tokens.Length, _folder.VocabularySize]);
         _binding.BindInput(_folder.InputIdsName, ids);
         _binding.BindInput(_folder.AttentionMaskName, mask);
+        // Lives until after the run, though not every model takes it.
+        using var positions = OrtValue.CreateTensorValueFromMemory(
+            Enumerable.Range(_length - tokens.Length, tokens.Length).Select(position => (long)position).ToArray(), [1, tokens.Length]);
         if (_session.InputMetadata.ContainsKey(_folder.PositionIdsName))
-        {
-            int first = _length - tokens.Length;
-            using var positions = OrtValue.CreateTensorValueFromMemory(
-                Enumerable.Range(first, tokens.Length).Select(position => (long)position).ToArray(), [1, tokens.Length]);
             _binding.BindInput(_folder.PositionIdsName, positions);
-        }
 
         _binding.BindOutput(_folder.LogitsName, logitsValue);
         _session.RunWithBinding(_runOptions, _binding);

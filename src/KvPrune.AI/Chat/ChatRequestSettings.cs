@@ -52,7 +52,7 @@ internal sealed record ChatRequestSettings(
             RepetitionPenalty = own.RepetitionPenalty ?? defaults.RepetitionPenalty,
             FrequencyPenalty = own.FrequencyPenalty ?? options.FrequencyPenalty,
             PresencePenalty = own.PresencePenalty ?? options.PresencePenalty,
-            LogitBias = own.LogitBias ?? options.GetLogitBias(),
+            LogitBias = (own.LogitBias ?? options.GetLogitBias())?.ToDictionary(), // the caller may change his
         };
         bool draws = asked.Temperature is not null || asked.TopK is not null || asked.TopP is not null || asked.MinP is not null;
         // What a greedy folder says of top_k and top_p was never meant to be drawn from.

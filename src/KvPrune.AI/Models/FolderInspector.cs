@@ -23,13 +23,14 @@ internal sealed class FolderInspector(string folder)
             Try(ModelPart.Configuration, () => { configuration.RequireTokens(tokenizer.VocabularySize); return configuration; });
         Try(ModelPart.ChatTemplate, () => ChatTemplate.Load(folder));
         KvModelShape? shape = graph?.Shape(configuration!.ContextLength);
+        Dictionary<string, long>? bytes = shape is null ? null : Try(ModelPart.Graph, () => BytesPer1000(shape));
         return new ModelInspection
         {
             Folder = folder,
             Configuration = configuration,
             Shape = shape,
             AttentionNodes = graph?.AttentionNodes ?? [],
-            KvBytesPer1000Tokens = shape is null ? new Dictionary<string, long>() : BytesPer1000(shape),
+            KvBytesPer1000Tokens = bytes ?? [],
             ModelBytes = configuration is null ? 0 : ModelBytes(configuration),
             Obstacles = _obstacles,
         };
@@ -55,8 +56,9 @@ internal sealed class FolderInspector(string folder)
 
     /// <summary>The ONNX file and what lies beside it under its name, as its external weights do.</summary>
     private static long ModelBytes(GenAIModelFolder configuration) => Directory
-        .EnumerateFiles(Path.GetDirectoryName(configuration.ModelPath)!, Path.GetFileNameWithoutExtension(configuration.ModelPath) + ".*")
-        .Sum(file => (File.ResolveLinkTarget(file, returnFinalTarget: true) as FileInfo ?? new FileInfo(file)).Length);
+        .EnumerateFiles(Path.GetDirectoryName(configuration.ModelPath)!, Path.GetFileName(configuration.ModelPath) + "*")
+        .Select(file => File.ResolveLinkTarget(file, returnFinalTarget: true) as FileInfo ?? new FileInfo(file))
+        .Sum(file => file.Exists ? file.Length : 0); // a link may lead nowhere
 
     private T? Try<T>(ModelPart part, Func<T> read) where T : class
     {

@@ -17,13 +17,13 @@ public sealed record ModelInspection
     /// <summary>Names of the attention nodes that would be replaced, in the order of their layers.</summary>
     public IReadOnlyList<string> AttentionNodes { get; init; } = [];
 
-    /// <summary>Bytes of KV cache for 1,000 tokens of a long prompt, by the name of the policy; empty without a shape.</summary>
+    /// <summary>Bytes of KV cache for 1,000 tokens of a long prompt, by the name of the policy; empty if that is not known.</summary>
     public IReadOnlyDictionary<string, long> KvBytesPer1000Tokens { get; init; } = new Dictionary<string, long>();
 
     /// <summary>The same for an unpruned cache of 16-bit values.</summary>
     public long DenseKvBytesPer1000Tokens => Shape?.DenseBytes(1000) ?? 0;
 
-    /// <summary>Bytes of the model's files.</summary>
+    /// <summary>Bytes of the ONNX file and of the files beside it whose names begin with its own, as those of its weights do.</summary>
     public long ModelBytes { get; init; }
 
     /// <summary>What keeps the model from being run; empty if nothing was found.</summary>

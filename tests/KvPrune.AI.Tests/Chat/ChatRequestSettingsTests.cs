@@ -48,7 +48,8 @@ public sealed class ChatRequestSettingsTests(BundledClient bundled)
         SamplingOptions read = Read(options, SamplingOptions.Greedy with { RepetitionPenalty = 1.1f });
         Assert.True(read.IsGreedy);
         Assert.Equal((1.1f, 0.5f, -0.5f), (read.RepetitionPenalty, read.FrequencyPenalty, read.PresencePenalty));
-        Assert.Same(bias, read.LogitBias);
+        bias[8] = 100; // too late for the request
+        Assert.Equal([new(7, -100f)], read.LogitBias!);
         options.Temperature = 1;
         Assert.Equal(1.1f, Read(options, SamplingOptions.Greedy with { RepetitionPenalty = 1.1f }).RepetitionPenalty);
         options.RawRepresentationFactory = _ => new SamplingOptions { RepetitionPenalty = 1, MinP = 0.1f };

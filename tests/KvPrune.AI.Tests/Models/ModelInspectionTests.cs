@@ -1,4 +1,5 @@
 using KvPrune.AI.Models;
+using KvPrune.ModelBuilder;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Tests.Models;
@@ -53,6 +54,26 @@ public sealed class ModelInspectionTests : IDisposable
         ModelInspection inspection = KvPruneModel.Inspect(empty);
         Assert.Null(inspection.Configuration);
         Assert.Contains(inspection.Obstacles, o => o.Problem.Contains("genai_config.json", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Weights_behind_a_link_that_leads_nowhere_are_reported()
+    {
+        File.Delete(Path.Combine(_folder, "model.onnx.data"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "model.onnx.data"), Path.Combine(_folder, "nowhere"));
+        ModelObstacle obstacle = Assert.Single(KvPruneModel.Inspect(_folder).Obstacles);
+        Assert.Equal(ModelPart.Graph, obstacle.Part);
+        Assert.Contains("model.onnx.data", obstacle.Problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Heads_that_the_cache_cannot_hold_are_reported()
+    {
+        string folder = Path.Combine(_folder, "wide");
+        RandomModel.Build(folder, ModelShapes.Tiny.WithHeads(2, 1, 264), seed: 1);
+        ModelInspection inspection = KvPruneModel.Inspect(folder);
+        Assert.Contains(inspection.Obstacles, o => o.Part == ModelPart.Graph && o.Problem.Contains("264", StringComparison.Ordinal));
+        Assert.Empty(inspection.KvBytesPer1000Tokens);
     }
 
     [Fact]

@@ -34,7 +34,7 @@ public sealed class PolicyReferenceTests : IDisposable
     ];
 
     // The kernels that this CPU runs.
-    private static readonly string[] Kernels = [.. new[] { "scalar", "avx512", "avx512_bf16" }.Where(Runs)];
+    private static readonly string[] Kernels = [.. new[] { "scalar", "avx2", "avx512", "avx512_bf16" }.Where(Runs)];
 
     private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = Shapes.Concat(Variants).ToDictionary(
         shape => shape, shape => new PrunedAttentionModel(shape));

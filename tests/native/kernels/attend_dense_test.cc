@@ -94,6 +94,17 @@ TEST_P(AttendDenseTest, AgreesWithTheOracleForEveryRowCount) {
   }
 }
 
+TEST_P(AttendDenseTest, AgreesWithTheOracleForLongRows) {
+  std::mt19937 random(25);
+  for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {
+    for (int count : {1023, 1024, 1025, std::uniform_int_distribution<int>(130, 1500)(random)}) {
+      for (int head_size : {32, 80, 160})
+        ExpectOracle(head_size, storage, storage, std::vector<int64_t>(5, count),
+                     Tolerance(storage, storage, GetParam()), &random);
+    }
+  }
+}
+
 TEST_P(AttendDenseTest, EveryQueryRowSeesItsOwnPrefix) {
   std::mt19937 random(22);
   for (Storage storage : {Storage::kFloat32, Storage::kBFloat16}) {

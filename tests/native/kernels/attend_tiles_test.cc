@@ -79,7 +79,7 @@ TEST_P(AttendTilesTest, AgreesWithTheOracleForEveryFormat) {
 TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
   std::mt19937 random(12);
   const Storage storages[] = {Storage::kFloat32, Storage::kBFloat16, Storage::kInt8};
-  for (int head_size : {8, 16, 40, 80, 160, 256}) {
+  for (int head_size : {8, 16, 32, 40, 80, 160, 192, 256}) {
     for (int i = 0; i < 9; ++i) {
       const int channels = head_size - i % 5;
       const TileCase tile_case{head_size,       channels,
@@ -180,31 +180,35 @@ TEST_P(AttendTilesTest, NotANumberReachesTheOutput) {
   }
 }
 
-TEST_P(AttendTilesTest, AgreesWithTheScalarKernels) {
+TEST_P(AttendTilesTest, AgreesWithTheOtherKernels) {
   std::mt19937 random(15);
   for (const TileCase& tile_case : TileCases(64)) {
     SCOPED_TRACE(tile_case.Name());
     const TileData data(tile_case, 2, &random);
     const std::vector<float> queries = Flatten(RandomQueries(4, tile_case.key_channels, &random));
-    AttentionState states[2];
-    const char* const names[] = {"scalar", GetParam()};
-    for (int i = 0; i < 2; ++i) {
-      ASSERT_TRUE(UseKernels(names[i]));
-      states[i].Reset(4, 64);
-      Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, nullptr, 0, &states[i]);
-    }
-    const double tolerance = Tolerance(tile_case, GetParam());
-    for (int row = 0; row < 4; ++row) {
-      EXPECT_NEAR(states[0].max[row], states[1].max[row],
-                  std::abs(states[0].max[row]) * tolerance + tolerance);
-      double difference = 0, norm = 0;
-      for (int channel = 0; channel < 64; ++channel) {
-        const double a = states[0].accumulator[row][channel] / states[0].sum[row];
-        const double b = states[1].accumulator[row][channel] / states[1].sum[row];
-        difference += (a - b) * (a - b);
-        norm += a * a;
+    const auto attend = [&](const char* kernels) {
+      AttentionState state;
+      state.Reset(4, 64);
+      EXPECT_TRUE(UseKernels(kernels));
+      Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, nullptr, 0, &state);
+      return state;
+    };
+    const AttentionState own = attend(GetParam());
+    for (const char* other : kAllKernels) {
+      if (!UseKernels(other)) continue;
+      const AttentionState theirs = attend(other);
+      const double tolerance = Tolerance(tile_case, GetParam()) + Tolerance(tile_case, other);
+      for (int row = 0; row < 4; ++row) {
+        EXPECT_NEAR(own.max[row], theirs.max[row], (std::abs(own.max[row]) + 1) * tolerance) << other;
+        double difference = 0, norm = 0;
+        for (int channel = 0; channel < 64; ++channel) {
+          const double a = own.accumulator[row][channel] / own.sum[row];
+          const double b = theirs.accumulator[row][channel] / theirs.sum[row];
+          difference += (a - b) * (a - b);
+          norm += a * a;
+        }
+        EXPECT_LE(std::sqrt(difference / norm), tolerance) << other;
       }
-      EXPECT_LE(std::sqrt(difference / norm), 2 * tolerance);
     }
   }
 }

@@ -28,8 +28,10 @@ inline std::string KernelName(const testing::TestParamInfo<const char*>& info) {
   return info.param;
 }
 
+inline constexpr const char* kAllKernels[] = {"scalar", "avx2", "avx512", "avx512_bf16"};
+
 #define KVPRUNE_ALL_KERNELS(suite) \
-  INSTANTIATE_TEST_SUITE_P(All, suite, testing::Values("scalar", "avx512", "avx512_bf16"), KernelName)
+  INSTANTIATE_TEST_SUITE_P(All, suite, testing::ValuesIn(kAllKernels), KernelName)
 
 // Normal values with channels of different size, as keys have.
 Rows RandomRows(int count, int width, std::mt19937* random);

@@ -89,7 +89,7 @@ KVP_API uint32_t kvp_abi_version(void);
 /* Message of the calling thread's last failure; valid until its next failing call. Never null. */
 KVP_API const char* kvp_last_error(void);
 
-/* Name of the kernels in use: "scalar", "avx512" or "avx512_bf16". */
+/* Name of the kernels in use: "scalar", "avx2", "avx512" or "avx512_bf16". */
 KVP_API const char* kvp_kernels(void);
 /* Uses the named kernels from now on; null restores the best ones. KVP_UNSUPPORTED when this CPU lacks them.
  */

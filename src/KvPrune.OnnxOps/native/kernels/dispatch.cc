@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "kernels/avx2/avx2.h"
 #include "kernels/avx512/avx512.h"
 #include "kernels/kernels.h"
 #include "kernels/scalar/scalar.h"
@@ -11,11 +12,17 @@ namespace {
 constexpr KernelTable kScalar{"scalar", scalar::AttendTiles, scalar::AttendDense, scalar::PackTile};
 
 #ifdef KVPRUNE_X64
+constexpr KernelTable kAvx2{"avx2", avx2::AttendTiles, avx2::AttendDense, avx2::PackTile};
 constexpr KernelTable kAvx512{"avx512", avx512::AttendTiles, avx512::AttendDense, avx512::PackTile};
 constexpr KernelTable kAvx512BFloat16{"avx512_bf16", avx512_bf16::AttendTiles, avx512_bf16::AttendDense,
                                       avx512::PackTile};
 
 // These ask the operating system too: it has to save the vector registers.
+bool HasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+         __builtin_cpu_supports("popcnt");
+}
+
 bool HasAvx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -44,6 +51,7 @@ void VisitCandidates(const Visit& visit) {
   const bool bfloat16_first = __builtin_cpu_is("amd");
   if (visit(bfloat16_first ? bfloat16 : avx512)) return;
   if (visit(bfloat16_first ? avx512 : bfloat16)) return;
+  if (visit(Candidate{&kAvx2, HasAvx2()})) return;
 #endif
   visit(Candidate{&kScalar, true});
 }

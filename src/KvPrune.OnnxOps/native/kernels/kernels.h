@@ -68,8 +68,8 @@ struct KernelTable {
 
 // The kernels in use: the best ones this CPU runs unless UseKernels chose others.
 const KernelTable& Kernels();
-// Chooses by name ("scalar", "avx512", "avx512_bf16"), null for the best. False when unknown or not supported
-// by this CPU; the choice is then unchanged.
+// Chooses by name ("scalar", "avx2", "avx512", "avx512_bf16"), null for the best. False when unknown or not
+// supported by this CPU; the choice is then unchanged.
 bool UseKernels(const char* name);
 
 // from joins into: both cover disjoint rows for the same queries.
