@@ -60,7 +60,7 @@ public sealed class GuidanceTests(GenAIClient genai)
     }
 
     [Theory]
-    [InlineData("""{"properties":{"a":{"const":1}},"required":["a"],"anyOf":[{"properties":{"b":{"const":2}},"required":["b"]}]}""", "a,b")]
+    [InlineData("""{"type":"object","properties":{"a":{"const":1}},"required":["a"],"anyOf":[{"properties":{"b":{"const":2}},"required":["b"]}]}""", "a,b")]
     [InlineData("""{"description":"no \"allOf\"","type":"object","properties":{"a":{"const":1}},"required":["a"]}""", "a")]
     [InlineData("""{"anyOf":[{"type":"object","properties":{"a":{"const":1}},"required":["a"]},{"type":"object","properties":{"b":{"const":2}},"required":["b"]}]}""", "a|b")]
     public async Task Objects_are_closed_where_that_leaves_them_possible(string schema, string keys)

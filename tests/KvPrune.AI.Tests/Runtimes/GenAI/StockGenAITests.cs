@@ -37,10 +37,7 @@ public sealed class StockGenAITests : IDisposable
         using AlteredFolder folder = AlteredFolder.WithContext(128);
         using var sides = new Sides(folder.Path);
         sides.Read(BundledModel.ReferencePrompt.Tokens[..promptTokens], 1000);
-        sides.Mark();
-        sides.Generate(128 - promptTokens);
-        sides.ReturnToMark();
-        sides.Generate(128 - promptTokens);
+        sides.Generate(128 - promptTokens, runLast: false); // GenAI cannot run a token that ends the context
     }
 
     [Theory]
@@ -86,7 +83,7 @@ public sealed class StockGenAITests : IDisposable
         int last = sides.Generate(30, runLast: false); // the limit: drawn, shown, not run
         sides.Read([last, .. RandomPrompt(3, 40)], 1000);
         sides.Generate(30);
-        sides.CancelReading(RandomPrompt(4, 600));
+        sides.CancelReading(RandomPrompt(4, 100));
         sides.Generate(30);
         sides.Read(RandomPrompt(5, 40), 1000);
         sides.Generate(30);
@@ -140,13 +137,15 @@ public sealed class StockGenAITests : IDisposable
             int token = 0;
             for (int i = 0; i < tokens; i++)
             {
+                int length = _stock.Length;
                 token = _stock.GenerateNextToken();
-                bool ended = _ends.Contains(token); // GenAI draws an end token, leaves it out and wants to stop
+                bool ended = _stock.Length == length; // GenAI draws an end token, may leave it out and wants to stop
                 if (i == tokens - 1 && !runLast)
                 {
                     if (!ended) _stock.RewindTo(_stock.Length - 1);
                     return token;
                 }
+                Assert.True(!ended || _ends.Contains(token));
                 if (ended) _stock.Append(token);
                 Compare(side => side.Decoder.Add(side.Sequence, token));
             }
@@ -169,7 +168,7 @@ public sealed class StockGenAITests : IDisposable
             }
         }
 
-        /// <summary>Reads a prompt whose second run is stopped in flight, then repeated: GenAI reads it in one go.</summary>
+        /// <summary>Reads a prompt in two runs, the second one after a shorter one was stopped in flight: GenAI reads it in one.</summary>
         public void CancelReading(int[] tokens)
         {
             int length = _stock.Length;
@@ -182,7 +181,7 @@ public sealed class StockGenAITests : IDisposable
                     IDecoderSequence attempt = side.Sequence.Fork();
                     attempt.OpenSegment(tokens.Length);
                     side.Decoder.Prefill(attempt, tokens.AsSpan(0, 10), logits, CancellationToken.None);
-                    if (!IsStoppedInFlight(token => side.Decoder.Prefill(attempt, tokens.AsSpan(10), logits, token), delay))
+                    if (!IsStoppedInFlight(token => side.Decoder.Prefill(attempt, tokens.AsSpan(10..^1), logits, token), delay))
                     {
                         attempt.Dispose(); // the run was faster
                         continue;
@@ -240,7 +239,7 @@ public sealed class StockGenAITests : IDisposable
             foreach (List<int> answer in own)
             {
                 int same = answer.Zip(stock).TakeWhile(pair => pair.First == pair.Second.Token).Count();
-                Assert.True(same == tokens || !stock[same].IsClear, $"token {same} of {tokens} is {answer[same]} instead of {stock[same]}");
+                if (same < tokens && stock[same].IsClear) Assert.Fail($"token {same} of {tokens} is {answer[same]} instead of {stock[same]}");
                 Assert.True(same > tokens / 4, $"only {same} of {tokens} tokens are equal");
             }
         }
@@ -268,7 +267,7 @@ public sealed class StockGenAITests : IDisposable
                 {
                     Assert.True(
                         Math.Abs(expected[i] - actual[i]) <= Tolerance * scale,
-                        $"{side.Decoder.GetType().Name}, {_stock.Length} tokens: logit {i} is {actual[i]} instead of {expected[i]}");
+                        $"{side.Decoder.GetType().Name}, {side.Sequence.GetInfo().Length} of {_stock.Length} tokens: logit {i} is {actual[i]} instead of {expected[i]}");
                 }
                 side.Logits = actual;
             }
