@@ -4,17 +4,16 @@ namespace KvPrune.AI.Tests.Sampling;
 
 public sealed class GuidanceTests
 {
-    [Theory]
-    [InlineData("")]
-    [InlineData("a\0b")]
-    [InlineData("a\uD83D")]
-    [InlineData("\uDE00a")]
-    [InlineData("\uD83D\uD83D\uDE00")]
-    public void What_would_reach_the_grammar_engine_otherwise_is_refused(string grammar)
+    [Fact]
+    public void What_would_reach_the_grammar_engine_otherwise_is_refused()
     {
-        Assert.Throws<ArgumentException>(() => Guidance.Regex(grammar));
-        Assert.Throws<ArgumentException>(() => Guidance.JsonSchema(grammar));
-        Assert.Throws<ArgumentException>(() => Guidance.Lark(grammar));
+        // No theory: an attribute cannot hold half of a surrogate pair.
+        foreach (string grammar in new[] { "", "a\0b", "a\uD83D", "\uDE00a", "\uD83D\uD83D\uDE00" })
+        {
+            Assert.Throws<ArgumentException>(() => Guidance.Regex(grammar));
+            Assert.Throws<ArgumentException>(() => Guidance.JsonSchema(grammar));
+            Assert.Throws<ArgumentException>(() => Guidance.Lark(grammar));
+        }
     }
 
     [Fact]
