@@ -38,7 +38,10 @@ public sealed class KvPruneOptions
     /// <summary>The most tokens of an answer for requests without ChatOptions.MaxOutputTokens.</summary>
     public int MaxOutputTokens { get; set; } = 1024;
 
-    /// <summary>Threads that one run of the model uses; by default one for each core.</summary>
+    /// <summary>
+    /// Threads that one run of the model uses. Null: one for each physical core, unless the runtime is
+    /// <see cref="DecoderRuntimeKind.GenAI"/> and the folder's session_options name another number.
+    /// </summary>
     public int? Threads { get; set; }
 
     /// <summary>

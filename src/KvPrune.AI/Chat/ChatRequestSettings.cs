@@ -1,4 +1,3 @@
-using System.Text.Json;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
@@ -74,7 +73,7 @@ internal sealed record ChatRequestSettings(
         {
             if (guidance is not null)
                 throw new NotSupportedException("Both ResponseFormat and WithGuidance ask for a grammar; an answer follows one only.");
-            guidance = Guidance.JsonSchema(format.Schema is { } schema ? Close(schema).GetRawText() : """{"type":"object"}""");
+            guidance = Guidance.JsonSchema(format.Schema is { } schema ? ClosedSchema.Of(schema) : """{"type":"object"}""");
             asker = "ResponseFormat";
         }
         if (guidance is null) return null;
@@ -84,13 +83,6 @@ internal sealed record ChatRequestSettings(
             throw new NotSupportedException($"{asker} asks for a grammar ({guidance.Kind}), which the runtime {runtime} cannot enforce. Load the model with Runtime = GenAI, or leave {asker} out and ask in the prompt.");
         return guidance;
     }
-
-    /// <summary>
-    /// The schema without properties that it does not list, where it does not say otherwise: JSON Schema allows them, and a
-    /// model that begins to make them up may never end. Parts of "allOf" are to be merged, so they stay open.
-    /// </summary>
-    private static JsonElement Close(JsonElement schema) => schema.GetRawText().Contains("\"allOf\"", StringComparison.Ordinal)
-        ? schema : AIJsonUtilities.TransformSchema(schema, new AIJsonSchemaTransformOptions { DisallowAdditionalProperties = true });
 
     private static void RefuseUnsupported(ChatOptions options)
     {

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using KvPrune.AI.DependencyInjection;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Sampling;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.AI;
@@ -59,7 +60,8 @@ public sealed class KvPrunedChatClient : IChatClient
     /// <exception cref="NotSupportedException">A message or an option asks for what the client cannot do.</exception>
     /// <remarks>
     /// While the answer is awaited also <see cref="PromptTooLongException"/>, <see cref="KvBudgetExceededException"/>,
-    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>.
+    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>, and for a grammar that cannot be used
+    /// <see cref="ArgumentException"/> or <see cref="NotSupportedException"/>.
     /// </remarks>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
@@ -108,12 +110,11 @@ public sealed class KvPrunedChatClient : IChatClient
         List<TemplateMessage> messages, ChatRequestSettings settings, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // Rendering and encoding a long document takes long enough to leave the caller's thread.
-        PromptBuilder.Prompt prompt = await Task.Run(() => _model.Prompts.Build(messages, settings.Tools?.Schemas, cancellationToken), cancellationToken).ConfigureAwait(false);
+        (PromptBuilder.Prompt prompt, IGuidedSampler? guided) = await Task.Run(() => Prepare(messages, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
         using var abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        GenerationRequest request = CreateRequest(prompt, settings, abandoned.Token);
         var updates = new UpdateFactory(_model.Engine.ModelId);
         ToolCallScanner? scanner = settings.Tools is { } tools ? new ToolCallScanner(tools.Format, tools.Names) : null;
-        _model.Engine.Submit(request);
+        GenerationRequest request = Submit(prompt, guided, settings, abandoned.Token);
         try
         {
             await foreach (GenerationEvent generationEvent in request.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
@@ -140,7 +141,32 @@ public sealed class KvPrunedChatClient : IChatClient
         }
     }
 
-    private GenerationRequest CreateRequest(PromptBuilder.Prompt prompt, ChatRequestSettings settings, CancellationToken cancellation)
+    // Also a grammar takes long to read, so answers under way must not wait for it.
+    private (PromptBuilder.Prompt Prompt, IGuidedSampler? Guided) Prepare(
+        List<TemplateMessage> messages, ChatRequestSettings settings, CancellationToken cancellation)
+    {
+        PromptBuilder.Prompt prompt = _model.Prompts.Build(messages, settings.Tools?.Schemas, cancellation);
+        return (prompt, settings.Guidance is { } guidance ? _model.Engine.Guide(guidance, settings.Sampling) : null);
+    }
+
+    private GenerationRequest Submit(
+        PromptBuilder.Prompt prompt, IGuidedSampler? guided, ChatRequestSettings settings, CancellationToken cancellation)
+    {
+        try
+        {
+            GenerationRequest request = CreateRequest(prompt, guided, settings, cancellation);
+            _model.Engine.Submit(request);
+            return request;
+        }
+        catch
+        {
+            guided?.Dispose();
+            throw;
+        }
+    }
+
+    private GenerationRequest CreateRequest(
+        PromptBuilder.Prompt prompt, IGuidedSampler? guided, ChatRequestSettings settings, CancellationToken cancellation)
     {
         IStreamingDetokenizer detokenizer = _model.Tokenizer.CreateDetokenizer();
         return new GenerationRequest
@@ -149,7 +175,7 @@ public sealed class KvPrunedChatClient : IChatClient
             SegmentEnds = prompt.SegmentEnds,
             Policy = settings.Policy,
             Sampling = settings.Sampling,
-            Guidance = settings.Guidance,
+            Guided = guided,
             MaxOutputTokens = settings.MaxOutputTokens,
             EndTokens = _model.SpecialTokens(settings.StopSequences),
             Text = new AnswerText(Decoder(detokenizer, settings.Tools?.Format), detokenizer.Flush, settings.StopSequences),

@@ -21,8 +21,7 @@ internal sealed class ActiveGeneration : IDisposable
         MaxOutputTokens = maxOutputTokens;
         PeakBytes = peakBytes;
         _adjustments = new LogitAdjustments(request.Sampling, request.Prompt);
-        _sampler = request.Guidance is { } guidance
-            ? sequence.Guide(guidance, request.Sampling) : new TokenSampler(request.Sampling);
+        _sampler = request.Guided is { } guided ? guided : new TokenSampler(request.Sampling);
     }
 
     public GenerationRequest Request { get; }

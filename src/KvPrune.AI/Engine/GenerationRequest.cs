@@ -22,8 +22,8 @@ internal sealed class GenerationRequest
 
     public required SamplingOptions Sampling { get; init; }
 
-    /// <summary>The grammar of the answer; null: any text.</summary>
-    public Guidance? Guidance { get; init; }
+    /// <summary>Draws the answer's tokens within its grammar; null: any text. Once it was submitted, disposed with the request.</summary>
+    public IGuidedSampler? Guided { get; init; }
 
     /// <summary>The most tokens to draw, before the model's context is taken into account.</summary>
     public required int MaxOutputTokens { get; init; }

@@ -1,4 +1,5 @@
 using KvPrune.AI.Runtimes;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Engine;
@@ -52,7 +53,11 @@ public sealed class InferenceEngine : IDisposable
 
     internal bool IsDisposed => Volatile.Read(ref _disposed) != 0;
 
-    /// <summary>Starts a request.</summary>
+    /// <summary>A sampler for a request's answer, which has to follow a grammar; the request's once that is submitted.</summary>
+    /// <inheritdoc cref="IDecoderRuntime.Guide" path="/exception"/>
+    internal IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => _runtime.Guide(guidance, sampling);
+
+    /// <summary>Starts a request. When it throws, the request's sampler stays the caller's.</summary>
     /// <inheritdoc cref="Scheduler.Submit" path="/exception"/>
     internal void Submit(GenerationRequest request) => _scheduler.Submit(request);
 

@@ -163,16 +163,7 @@ internal sealed class Scheduler : IDisposable
         CachedPrompt? hit = _cache.Find(request);
         if (!_admission.TryMakeRoom(peakBytes, _running, ref hit)) return false;
         IDecoderSequence sequence = hit?.Sequence.Fork() ?? _runtime.CreateSequence(request.Policy);
-        ActiveGeneration generation;
-        try
-        {
-            generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
-        }
-        catch
-        {
-            sequence.Dispose(); // its grammar was refused
-            throw;
-        }
+        var generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
         _telemetry.Admitted(generation);
         _running.Add(generation);
         _runningCount = _running.Count;
@@ -322,6 +313,7 @@ internal sealed class Scheduler : IDisposable
     private void End(GenerationRequest request, Exception? error)
     {
         Interlocked.Decrement(ref _unfinished);
+        request.Guided?.Dispose();
         if (error is not null) _telemetry.Failed(request, error);
         request.Complete(error);
     }

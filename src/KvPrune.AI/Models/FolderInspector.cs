@@ -41,7 +41,7 @@ internal sealed class FolderInspector(string folder)
         var graph = GroupQueryAttentionRewriter.Load(configuration.ModelPath);
         configuration.RequireShape(graph.Shape(configuration.ContextLength));
         _ = new DecoderInputs(configuration, graph.InputNames);
-        configuration.RequireLogitsOutput(graph.OutputNames);
+        configuration.RequireLogits(graph);
         graph.Rewrite(cacheManagerId: 0, LogitsPositions.Last);
         return graph;
     }

@@ -11,6 +11,8 @@ public sealed record GenAIModelFolder
 
     internal const string TokenizerFile = "tokenizer.json";
 
+    private const string OperatorsEntry = "custom_ops_library";
+
     private GenAIModelFolder() { }
 
     /// <summary>Full path of the folder.</summary>
@@ -49,6 +51,9 @@ public sealed record GenAIModelFolder
     /// <summary>Entries that would change answers but are not supported, with their values.</summary>
     public required IReadOnlyList<string> IgnoredSettings { get; init; }
 
+    /// <summary>Whether session_options say how many threads a run has.</summary>
+    internal bool NamesThreads { get; private init; }
+
     internal string InputIdsName { get; private init; } = "";
 
     internal string AttentionMaskName { get; private init; } = "";
@@ -73,7 +78,10 @@ public sealed record GenAIModelFolder
         ConfigEntry model = config.Object("model");
         ConfigEntry decoder = model.Object("decoder");
         ConfigEntry? inputs = decoder.OptionalObject("inputs");
+        ConfigEntry? session = decoder.OptionalObject("session_options");
         ConfigEntry? search = config.OptionalObject("search");
+        if (session?.OptionalText(OperatorsEntry) is not null)
+            throw session.Value.Wrong(OperatorsEntry, "the model needs custom operators of its own, which are not supported.");
         string modelPath = System.IO.Path.Combine(folder, decoder.Text("filename"));
         if (!File.Exists(modelPath)) throw decoder.Wrong("filename", $"the file {modelPath} is missing.");
         int vocabulary = model.PositiveInteger("vocab_size");
@@ -96,6 +104,7 @@ public sealed record GenAIModelFolder
             Layers = decoder.PositiveInteger("num_hidden_layers"),
             Sampling = ReadSampling(search),
             IgnoredSettings = ReadIgnored(search),
+            NamesThreads = session?.OptionalNumber("intra_op_num_threads") is not null,
             InputIdsName = inputs?.OptionalText("input_ids") ?? "input_ids",
             AttentionMaskName = inputs?.OptionalText("attention_mask") ?? "attention_mask",
             PositionIdsName = inputs?.OptionalText("position_ids") ?? "position_ids",
@@ -112,11 +121,12 @@ public sealed record GenAIModelFolder
         Require("head_size", HeadSize, shape.HeadSize, "channels in a head");
     }
 
-    /// <summary>Compares the configuration with the graph's outputs.</summary>
-    internal void RequireLogitsOutput(IReadOnlyList<string> outputs)
+    /// <summary>Compares the configuration with the graph's logits.</summary>
+    internal void RequireLogits(GroupQueryAttentionRewriter graph)
     {
-        if (!outputs.Contains(LogitsName))
+        if (!graph.OutputNames.Contains(LogitsName))
             throw new ModelFolderException(ModelPath, LogitsName, "the graph has no output of this name.");
+        RequireLogits(graph.LastDimension(LogitsName));
     }
 
     /// <summary>Compares the configuration with the graph's logits; −1 when the graph leaves their number open.</summary>
@@ -158,25 +168,29 @@ public sealed record GenAIModelFolder
     private static SamplingOptions ReadSampling(ConfigEntry? search)
     {
         var sampling = SamplingOptions.Greedy with { RepetitionPenalty = search?.OptionalNumber("repetition_penalty") };
+        Require(search, "repetition_penalty", sampling);
         if (search?.OptionalFlag("do_sample") is true)
         {
             // GenAI takes 50 for a missing top_k, and 0 for no limit; its top_p means nothing at 0.
             int? topK = search?.OptionalNumber("top_k") is 0 ? null : search?.OptionalPositiveInteger("top_k") ?? 50;
-            sampling = sampling with
-            {
-                Temperature = search?.OptionalNumber("temperature"),
-                TopK = topK,
-                TopP = search?.OptionalNumber("top_p") is { } topP and not 0 ? topP : null,
-            };
+            sampling = sampling with { Temperature = search?.OptionalNumber("temperature"), TopK = topK };
+            Require(search, "temperature", sampling);
+            sampling = sampling with { TopP = search?.OptionalNumber("top_p") is { } topP and not 0 ? topP : null };
+            Require(search, "top_p", sampling);
         }
+        return sampling;
+    }
+
+    /// <summary>Names the entry that was read last if the settings can no longer be used.</summary>
+    private static void Require(ConfigEntry? search, string entry, SamplingOptions sampling)
+    {
         try
         {
             sampling.Validate();
         }
         catch (ArgumentException error)
         {
-            throw search!.Value.Wrong("do_sample", $"the settings beside it cannot be used: {error.Message}");
+            throw search!.Value.Wrong(entry, error.Message);
         }
-        return sampling;
     }
 }

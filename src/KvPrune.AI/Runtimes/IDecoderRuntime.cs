@@ -1,10 +1,12 @@
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Runtimes;
 
 /// <summary>
 /// Runs one model. Every call either adds its tokens to all of its sequences or, when it throws, to none.
-/// Used by one thread at a time, except <see cref="EstimateBytes"/> and <see cref="GetStatistics"/>.
+/// Used by one thread at a time, except <see cref="EstimateBytes"/>, <see cref="GetStatistics"/> and
+/// <see cref="Guide"/>.
 /// </summary>
 internal interface IDecoderRuntime : IDisposable
 {
@@ -18,6 +20,15 @@ internal interface IDecoderRuntime : IDisposable
     int MaxDecodeBatch { get; }
 
     IDecoderSequence CreateSequence(PruningPolicy policy);
+
+    /// <summary>
+    /// A sampler that keeps one answer within a grammar. It may take long to make: this is called beside the thread that
+    /// runs the model. The caller disposes it.
+    /// </summary>
+    /// <exception cref="NotSupportedException">The runtime, or the model's tokenizer, has no grammars.</exception>
+    /// <exception cref="ArgumentException">The grammar cannot be used; the message is the grammar engine's.</exception>
+    /// <exception cref="ObjectDisposedException">The runtime was disposed.</exception>
+    IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling);
 
     /// <summary>Bytes of one sequence: a prompt of one segment, read in chunks, then generated tokens.</summary>
     KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens);

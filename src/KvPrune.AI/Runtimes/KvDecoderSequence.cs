@@ -1,4 +1,3 @@
-using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Runtimes;
@@ -11,9 +10,6 @@ internal sealed class KvDecoderSequence(KvSequence sequence) : IDecoderSequence
     public IDecoderSequence Fork() => new KvDecoderSequence(sequence.Fork());
 
     public void OpenSegment(int tokens) => sequence.OpenSegment(tokens);
-
-    public ITokenSampler Guide(Guidance guidance, SamplingOptions sampling) =>
-        throw new NotSupportedException("Grammars need the runtime GenAI.");
 
     public KvSequenceInfo GetInfo() => sequence.GetInfo();
 

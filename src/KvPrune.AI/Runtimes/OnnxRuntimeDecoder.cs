@@ -1,4 +1,5 @@
 using KvPrune.AI.Models;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
@@ -49,6 +50,7 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
         {
             session = CreateSession(folder, rewritten.Model, threads);
             RequireTypes(folder, session, rewritten.Inputs.Names);
+            // ONNX Runtime infers what the graph leaves open.
             folder.RequireLogits(session.OutputMetadata[folder.LogitsName].Dimensions[^1]);
             return new OnnxRuntimeDecoder(rewritten.Manager, session, rewritten.Inputs, folder.LogitsName, folder.VocabularySize);
         }
@@ -61,6 +63,9 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     }
 
     public IDecoderSequence CreateSequence(PruningPolicy policy) => new KvDecoderSequence(_manager.CreateSequence(policy));
+
+    public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) =>
+        throw new NotSupportedException("Grammars need the runtime GenAI.");
 
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
         KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);

@@ -17,7 +17,7 @@ internal sealed record RewrittenDecoder(KvCacheManager Manager, byte[] Model, De
         KvModelShape shape = rewriter.Shape(folder.ContextLength);
         folder.RequireShape(shape);
         var inputs = new DecoderInputs(folder, rewriter.InputNames);
-        folder.RequireLogitsOutput(rewriter.OutputNames);
+        folder.RequireLogits(rewriter);
         var manager = new KvCacheManager(shape, kvByteLimit);
         try
         {

@@ -7,19 +7,30 @@ internal sealed class TokenBytes
     private readonly HashSet<int> _special = [];
 
     public TokenBytes(TokenizerFile file)
-    {
-        foreach ((string token, int id) in file.Model.Vocabulary)
-            _bytes[id] = file.Decoder.ToBytes(token, isAdded: false);
-        foreach (AddedToken token in file.AddedTokens)
-        {
+        : this(
+            file.Model.Vocabulary.Select(token => (token.Value, token.Key)),
             // One that is looked for in normalised text stands for all that it takes there, such as the space before it.
-            string content = token.InNormalised ? file.Normalizer.Apply(token.Content) : token.Content;
-            _bytes[token.Id] = file.Decoder.ToBytes(content, isAdded: true);
-            if (token.IsSpecial)
-                _special.Add(token.Id);
+            file.AddedTokens.Select(token => (token.Id, token.InNormalised ? file.Normalizer.Apply(token.Content) : token.Content, token.IsSpecial)),
+            file.Decoder)
+    {
+    }
+
+    /// <param name="vocabulary">The model's tokens.</param>
+    /// <param name="added">Added tokens, which come before others with their ids.</param>
+    /// <param name="decoder">What tokens stand for.</param>
+    /// <exception cref="ArgumentException">A token is not written as the decoder reads it.</exception>
+    public TokenBytes(IEnumerable<(int Id, string Text)> vocabulary, IEnumerable<(int Id, string Text, bool IsSpecial)> added, PieceDecoder decoder)
+    {
+        foreach ((int id, string text) in vocabulary)
+            _bytes[id] = decoder.ToBytes(text, isAdded: false);
+        foreach ((int id, string text, bool isSpecial) in added)
+        {
+            _bytes[id] = decoder.ToBytes(text, isAdded: true);
+            if (isSpecial)
+                _special.Add(id);
         }
 
-        LeadingSpaces = file.Decoder.LeadingSpaces;
+        LeadingSpaces = decoder.LeadingSpaces;
         HighestId = _bytes.Keys.Max();
     }
 

@@ -61,6 +61,16 @@ public sealed class GroupQueryAttentionRewriter
         });
     }
 
+    /// <summary>What the graph declares as the last dimension of an output, which a rewrite leaves as it is; −1 if it is left open.</summary>
+    /// <exception cref="ArgumentException">There is no output of this name.</exception>
+    public long LastDimension(string output)
+    {
+        var value = _model.Graph.Output.FirstOrDefault(value => value.Name == output)
+            ?? throw new ArgumentException($"{ModelPath} has no output '{output}'.", nameof(output));
+        var dimension = value.Type?.TensorType?.Shape?.Dim.LastOrDefault();
+        return dimension?.ValueCase == TensorShapeProto.Types.Dimension.ValueOneofCase.DimValue ? dimension.DimValue : -1;
+    }
+
     /// <summary>The shape of the model's cache.</summary>
     /// <param name="maxTokens">The longest sequence the model takes, which a graph does not tell.</param>
     public KvModelShape Shape(long maxTokens) =>

@@ -52,15 +52,37 @@ public class SchedulerTests
     }
 
     [Fact]
-    public async Task A_refused_grammar_fails_its_request_and_nothing_else()
+    public async Task A_guided_sampler_draws_its_answer_and_is_given_back_however_the_request_ends()
     {
         using var engine = new ToyEngine(new ToyRuntime());
-        GenerationRequest refused = ToyEngine.Request([1, 2, 3], guidance: Guidance.Regex("a+"));
-        var error = await Assert.ThrowsAsync<GenerationException>(() => engine.AskAsync(refused));
-        Assert.Contains("no grammars", error.Message, StringComparison.Ordinal);
-        Assert.Equal(0, engine.Runtime.SequencesAlive);
-        GenerationRequest next = ToyEngine.Request([1, 2, 3]);
-        Assert.Equal(ToyEngine.Expected(next), (await engine.AskAsync(next)).Text);
+        using var drawing = new FixedSampler([7, 8, 9, ToyRuntime.EndToken]);
+        Assert.Equal(ToyEngine.Letters([7, 8, 9]), (await engine.AskAsync(ToyEngine.Request([1, 2, 3], guided: drawing))).Text);
+        Assert.True(drawing.IsDisposed);
+
+        using var failing = new FixedSampler([7]);
+        await Assert.ThrowsAsync<GenerationException>(() => engine.AskAsync(ToyEngine.Request([1, 2, 3], guided: failing)));
+        Assert.True(failing.IsDisposed);
+
+        using var waiting = new FixedSampler([7]);
+        using var cancelled = new CancellationTokenSource();
+        await cancelled.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => engine.AskAsync(ToyEngine.Request([1, 2, 3], guided: waiting, cancellation: cancelled.Token)));
+        Assert.True(waiting.IsDisposed);
+
+        using var refused = new FixedSampler([7]);
+        Assert.Throws<PromptTooLongException>(() => engine.Submit(ToyEngine.Request(new int[20_000], guided: refused)));
+        Assert.False(refused.IsDisposed); // it stays the caller's
+    }
+
+    private sealed class FixedSampler(int[] tokens) : IGuidedSampler
+    {
+        private int _next;
+
+        public bool IsDisposed { get; private set; }
+
+        public int Sample(ReadOnlySpan<float> logits) => tokens[_next++];
+
+        public void Dispose() => IsDisposed = true;
     }
 
     [Fact]

@@ -36,7 +36,7 @@ internal sealed class ToyEngine : IDisposable
 
     public static GenerationRequest Request(
         int[] prompt, int[]? ends = null, PruningPolicy? policy = null, int maxTokens = 20,
-        string[]? stops = null, int[]? endTokens = null, Guidance? guidance = null, SamplingOptions? sampling = null, CancellationToken cancellation = default) => new()
+        string[]? stops = null, int[]? endTokens = null, IGuidedSampler? guided = null, SamplingOptions? sampling = null, CancellationToken cancellation = default) => new()
     {
         Prompt = prompt,
         SegmentEnds = ends ?? [prompt.Length],
@@ -44,7 +44,7 @@ internal sealed class ToyEngine : IDisposable
         Sampling = sampling ?? SamplingOptions.Greedy,
         MaxOutputTokens = maxTokens,
         Text = new AnswerText(token => Letters([token]), () => "", stops ?? []),
-        Guidance = guidance,
+        Guided = guided,
         Cancellation = cancellation,
         EndTokens = endTokens ?? [],
     };

@@ -62,6 +62,8 @@ internal sealed class ToyRuntime : IDecoderRuntime
 
     public int MaxDecodeBatch { get; init; } = int.MaxValue;
 
+    public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => throw new NotSupportedException("The toy has no grammars.");
+
     public IDecoderSequence CreateSequence(PruningPolicy policy) => Track(new ToySequence(this, policy));
 
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
@@ -176,9 +178,6 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         if (_open > 0 || _disposed || tokens < 1) throw new InvalidOperationException("A segment cannot be opened.");
         _open = tokens;
     }
-
-    public ITokenSampler Guide(Guidance guidance, SamplingOptions sampling) =>
-        throw new ArgumentException("The toy has no grammars.", nameof(guidance));
 
     public KvSequenceInfo GetInfo() => new(
         Tokens.Count, Blocks.Sum(b => b.Tokens), _open, Blocks.Sum(b => (long)b.Tokens * ToyRuntime.TokenBytes), TailBytes, StagingBytes);

@@ -59,7 +59,11 @@ public sealed class GenAIModelFolderTests : IDisposable
     [InlineData("model.decoder.filename", "7", "model.decoder.filename")]
     [InlineData("model.decoder.num_key_value_heads", "3", "model.decoder.num_key_value_heads")]
     [InlineData("model.decoder.inputs", "1", "model.decoder.inputs")]
+    [InlineData("model.decoder.session_options.custom_ops_library", "\"libmine.so\"", "model.decoder.session_options.custom_ops_library")]
     [InlineData("search.do_sample", "1", "search.do_sample")]
+    [InlineData("search.repetition_penalty", "0", "search.repetition_penalty")]
+    [InlineData("search", """{"do_sample":true,"temperature":-1,"top_p":2}""", "search.temperature")]
+    [InlineData("search", """{"do_sample":true,"top_p":1.5}""", "search.top_p")]
     [InlineData("search.max_length", "-5", "search.max_length")]
     public void A_broken_entry_is_named(string path, string? json, string entry)
     {
@@ -142,14 +146,14 @@ public sealed class GenAIModelFolderTests : IDisposable
         }
         else
         {
-            model.Graph.Node.Single(node => node.Output.Contains(name)).Output[0] = "unrounded";
-            var cast = new NodeProto { OpType = "Cast", Name = "round", Input = { "unrounded" }, Output = { name } };
+            model.Graph.Node.Single(node => node.Output.Contains(name)).Output[0] = "wide";
+            var cast = new NodeProto { OpType = "Cast", Name = "round", Input = { "wide" }, Output = { name } };
             cast.Attribute.Add(new AttributeProto
             {
-                Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (int)TensorProto.Types.DataType.Float16,
+                Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = (int)TensorProto.Types.DataType.Bfloat16,
             });
             model.Graph.Node.Add(cast);
-            model.Graph.Output.Single(output => output.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Float16;
+            model.Graph.Output.Single(output => output.Name == name).Type.TensorType.ElemType = (int)TensorProto.Types.DataType.Bfloat16;
         }
         File.Delete(file);
         File.WriteAllBytes(file, model.ToByteArray());

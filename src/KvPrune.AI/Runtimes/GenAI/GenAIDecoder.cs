@@ -1,6 +1,7 @@
 using System.Globalization;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes.GenAI.Interop;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Runtimes.GenAI;
@@ -17,11 +18,11 @@ internal sealed class GenAIDecoder : IDecoderRuntime
     private readonly GeneratorPool _generators;
     private readonly Grammars _grammars;
 
-    private GenAIDecoder(KvCacheManager manager, ModelHandle model, GenAIModelFolder folder)
+    private GenAIDecoder(KvCacheManager manager, ModelHandle model, GeneratorPool generators, GenAIModelFolder folder)
     {
         _manager = manager;
         _model = model;
-        _generators = new GeneratorPool(model, folder.ContextLength);
+        _generators = generators;
         _grammars = new Grammars(folder);
         VocabularySize = folder.VocabularySize;
     }
@@ -47,9 +48,17 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         var rewritten = RewrittenDecoder.Load(folder, kvByteLimit);
         try
         {
-            string settings = SessionSettings(KvPruneOps.LibraryToRegister(), threads);
+            string settings = SessionSettings(folder, KvPruneOps.LibraryToRegister(), threads);
             ModelHandle model = GenAIModel.Load(folder, rewritten.Model, settings, cpuOnly: false);
-            return new GenAIDecoder(rewritten.Manager, model, folder);
+            try
+            {
+                return new GenAIDecoder(rewritten.Manager, model, CreatePool(model, folder), folder);
+            }
+            catch
+            {
+                model.Dispose();
+                throw;
+            }
         }
         catch
         {
@@ -59,7 +68,9 @@ internal sealed class GenAIDecoder : IDecoderRuntime
     }
 
     public IDecoderSequence CreateSequence(PruningPolicy policy) =>
-        new GenAISequence(_manager.CreateSequence(policy), _generators, _grammars);
+        new GenAISequence(_manager.CreateSequence(policy), _generators);
+
+    public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => _grammars.CreateSampler(guidance, new TokenSampler(sampling));
 
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
         KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
@@ -89,12 +100,38 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], cancellation);
     }
 
-    // Severity 4, fatal: a run that fails is reported by its exception, and growing a generator has to fail.
-    private static string SessionSettings(string operators, int? threads)
+    /// <summary>Makes the first generator: some settings of a folder are refused only then.</summary>
+    private static GeneratorPool CreatePool(ModelHandle model, GenAIModelFolder folder)
+    {
+        var generators = new GeneratorPool(model, folder.ContextLength);
+        try
+        {
+            generators.Return(generators.Rent());
+            return generators;
+        }
+        catch (GenAIException error)
+        {
+            throw new ModelFolderException(folder.Path, null, $"ONNX Runtime GenAI cannot run the model: {error.Message}", error);
+        }
+    }
+
+    /// <summary>What the folder's session_options are overlaid with, as JSON.</summary>
+    internal static string SessionSettings(GenAIModelFolder folder, string operators, int? threads)
     {
         // GenAI's reader knows no \u escapes, which JSON writers are free to use.
-        string path = operators.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal);
-        string threadCount = threads is { } count ? string.Create(CultureInfo.InvariantCulture, $",\"intra_op_num_threads\":{count}") : "";
-        return $$$$$"""{"model":{"decoder":{"session_options":{"custom_ops_library":"{{{{{path}}}}}","log_severity_level":4{{{{{threadCount}}}}}}}}}""";
+        static string Quote(string path) => "\"" + path.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal) + "\"";
+        List<string> entries =
+        [
+            $"\"custom_ops_library\":{Quote(operators)}",
+            // The graph comes as bytes; without this its external weights would be looked for in the folder itself. GenAI puts
+            // the folder before the path.
+            $"\"session.model_external_initializers_file_folder_path\":{Quote(Path.GetRelativePath(folder.Path, Path.GetDirectoryName(folder.ModelPath)!))}",
+            // Fatal: a run that fails is reported by its exception, and growing a generator has to fail.
+            "\"log_severity_level\":4",
+        ];
+        // 0 is ONNX Runtime's choice; GenAI's own is half of the cores, and 16 at most.
+        if ((threads ?? (folder.NamesThreads ? null : 0)) is { } count)
+            entries.Add(string.Create(CultureInfo.InvariantCulture, $"\"intra_op_num_threads\":{count}"));
+        return """{"model":{"decoder":{"session_options":{""" + string.Join(',', entries) + "}}}}";
     }
 }

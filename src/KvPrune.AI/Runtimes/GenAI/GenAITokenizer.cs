@@ -55,12 +55,13 @@ internal sealed class GenAITokenizer : IPromptTokenizer
         return whole.Tokens.AsSpan().StartsWith(ids) ? ids.Length : null;
     }
 
+    // GenAI's own decoder loses bytes that are no UTF-8, and up to three good characters after them.
     public IStreamingDetokenizer CreateDetokenizer() =>
-        _tokens.Bytes is { } bytes ? new ByteLevelDetokenizer(bytes) : new GenAIDetokenizer(_tokenizer);
+        _tokens.Bytes is { } bytes ? new StreamingDetokenizer(bytes) : new GenAIDetokenizer(_tokenizer);
 
-    private List<int> FindCuts(string text, List<(int Start, int End)> untrusted)
+    private SortedSet<int> FindCuts(string text, List<(int Start, int End)> untrusted)
     {
-        List<int> cuts = [];
+        SortedSet<int> cuts = [];
         int searched = 0;
         foreach ((int spanStart, int spanEnd) in untrusted)
         {
@@ -70,13 +71,12 @@ internal sealed class GenAITokenizer : IPromptTokenizer
             {
                 int end = start + token.Text.Length;
                 if (end <= spanStart || start >= spanEnd) continue;
-                if (cuts.Exists(cut => cut > start && cut < end)) continue;
+                if (end - start > 1 && cuts.GetViewBetween(start + 1, end - 1).Count > 0) continue;
                 if (CutInside(text, start, end) is { } place) cuts.Add(place);
                 else if (token.IsSpecial) throw new NotSupportedException($"A message holds '{token.Text}', a special token of one character, which GenAI's tokenizer cannot take as text.");
             }
             searched = Math.Max(searched, spanEnd - _finder.MaxLength + 1);
         }
-        cuts.Sort();
         return cuts;
     }
 

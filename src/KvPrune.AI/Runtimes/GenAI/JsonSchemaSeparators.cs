@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using KvPrune.AI.Sampling;
 
 namespace KvPrune.AI.Runtimes.GenAI;
 
@@ -12,18 +13,22 @@ internal static class JsonSchemaSeparators
     // llguidance's entry for the form of the text; a schema that brings its own keeps it.
     private const string Form = "x-guidance";
 
+    // llguidance reads 127 levels.
+    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 128 };
+
     /// <summary>The schema with that form.</summary>
+    /// <exception cref="ArgumentException">The schema is not JSON, nested too deep, or has an entry twice.</exception>
     public static string Fix(string schema)
     {
         try
         {
-            if (JsonNode.Parse(schema) is not JsonObject entries || entries.ContainsKey(Form)) return schema;
+            if (JsonNode.Parse(schema, documentOptions: Strict) is not JsonObject entries || entries.ContainsKey(Form)) return schema;
             entries[Form] = new JsonObject { ["whitespace_flexible"] = false, ["item_separator"] = ", ", ["key_separator"] = ": " };
             return entries.ToJsonString();
         }
-        catch (JsonException)
+        catch (JsonException error)
         {
-            return schema; // the grammar engine says what is wrong with it
+            throw new ArgumentException($"The grammar ({Guidance.JsonSchemaKind}) cannot be used: {error.Message}", nameof(schema), error);
         }
     }
 }

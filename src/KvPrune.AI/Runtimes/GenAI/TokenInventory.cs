@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using KvPrune.AI.Tokenization;
 
@@ -20,8 +19,8 @@ internal sealed record TokenInventory
     /// <summary>All ids that stand for a token.</summary>
     public required IReadOnlySet<int> Ids { get; init; }
 
-    /// <summary>What each id stands for, special tokens for nothing; null unless the tokenizer is byte-level.</summary>
-    public required IReadOnlyDictionary<int, byte[]>? Bytes { get; init; }
+    /// <summary>What each id stands for; null if our reader does not know the tokenizer's entry "decoder".</summary>
+    public required TokenBytes? Bytes { get; init; }
 
     /// <summary>Reads tokenizer.json, and the added tokens that only the tokenizer_config.json beside it has.</summary>
     /// <exception cref="TokenizerFormatException">A file is missing or broken; names file and entry.</exception>
@@ -42,11 +41,13 @@ internal sealed record TokenInventory
             }
             if (File.Exists(configuration)) ReadFile(configuration, config => AddDecoderTokens(added, configuration, config));
             Dictionary<int, string> vocabulary = ReadVocabulary(root, tokenizerJsonPath);
+            if (vocabulary.Count + added.Count == 0)
+                throw new TokenizerFormatException(tokenizerJsonPath, "model.vocab", "there are no tokens.");
             return new TokenInventory
             {
                 AddedTokens = [.. added.Values],
                 Ids = vocabulary.Keys.Concat(added.Values.Select(token => token.Id)).ToHashSet(),
-                Bytes = IsByteLevel(root) ? ReadBytes(vocabulary, added.Values) : null,
+                Bytes = ReadBytes(root, tokenizerJsonPath, vocabulary, added.Values),
             };
         });
     }
@@ -98,20 +99,21 @@ internal sealed record TokenInventory
         }
     }
 
-    private static bool IsByteLevel(JsonElement root) =>
-        Find(root, "decoder") is { } decoder && Find(decoder, "type") is { ValueKind: JsonValueKind.String } type && type.GetString() == "ByteLevel";
-
-    private static Dictionary<int, byte[]>? ReadBytes(Dictionary<int, string> vocabulary, IEnumerable<AddedToken> added)
+    private static TokenBytes? ReadBytes(JsonElement root, string file, Dictionary<int, string> vocabulary, IReadOnlyCollection<AddedToken> added)
     {
-        var bytes = new Dictionary<int, byte[]>();
-        foreach (AddedToken token in added) bytes[token.Id] = token.IsSpecial ? [] : Encoding.UTF8.GetBytes(token.Text);
-        foreach ((int id, string text) in vocabulary)
+        if (Find(root, "decoder") is not { ValueKind: JsonValueKind.Object } decoder) return null;
+        HashSet<int> addedIds = [.. added.Select(token => token.Id)]; // the vocabulary may hold them too, as they are
+        try
         {
-            if (bytes.ContainsKey(id)) continue;
-            if (ByteAlphabet.ToBytes(text) is not { } token) return null;
-            bytes.Add(id, token);
+            return new TokenBytes(
+                vocabulary.Where(token => !addedIds.Contains(token.Key)).Select(token => (token.Key, token.Value)),
+                added.Select(token => (token.Id, token.Text, token.IsSpecial)),
+                PieceDecoderReader.Read(new JsonEntry(file, "decoder", decoder)));
         }
-        return bytes;
+        catch (Exception error) when (error is TokenizerFormatException or ArgumentException)
+        {
+            return null;
+        }
     }
 
     private static int ReadId(JsonElement? value, string file, string entry) =>

@@ -27,5 +27,11 @@ internal sealed class AlteredFolder : IDisposable
     public static AlteredFolder WithTemplate(string template) =>
         new AlteredFolder().Change("tokenizer_config.json", root => root["chat_template"] = template);
 
+    public static AlteredFolder WithContext(int tokens) => new AlteredFolder().Change("genai_config.json", root =>
+    {
+        root["model"]!["context_length"] = tokens;
+        root["search"]!["max_length"] = tokens;
+    });
+
     public void Dispose() => _folder.Delete(recursive: true);
 }

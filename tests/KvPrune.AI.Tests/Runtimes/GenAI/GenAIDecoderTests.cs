@@ -1,6 +1,8 @@
+using System.Text.Json.Nodes;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.AI.Runtimes.GenAI;
+using KvPrune.AI.Sampling;
 using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Tests.Runtimes.GenAI;
@@ -135,21 +137,74 @@ public sealed class GenAIDecoderTests : IDisposable
     }
 
     [Fact]
-    public void A_folder_that_GenAI_refuses_is_named()
+    public void A_new_generator_grows_to_the_end_of_the_context()
     {
-        string folder = Directory.CreateTempSubdirectory("kvprune-").FullName;
-        try
+        using AlteredFolder folder = AlteredFolder.WithContext(64);
+        using GenAIDecoder decoder = TestDecoders.LoadGenAI(folder.Path);
+        using IDecoderSequence sequence = decoder.CreateSequence(PruningPolicy.Exact);
+        decoder.Read(sequence, Prompt[..63]);
+        using IDecoderSequence fork = sequence.Fork();
+        Assert.Equal(decoder.Add(sequence, 5), decoder.Add(fork, 5)); // both keep their generators
+        using IDecoderSequence full = fork.Fork();
+        foreach (IDecoderSequence each in new[] { sequence, fork, full })
         {
-            foreach (string file in Directory.GetFiles(BundledModel.Folder)) File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
-            string config = Path.Combine(folder, "genai_config.json");
-            File.WriteAllText(config, File.ReadAllText(config).Replace("\"llama\"", "\"no-such-type\"", StringComparison.Ordinal));
-            var error = Assert.Throws<ModelFolderException>(() => TestDecoders.LoadGenAI(folder));
-            Assert.Contains(folder, error.Message, StringComparison.Ordinal);
-            Assert.IsType<GenAIException>(error.InnerException);
+            Assert.ThrowsAny<Exception>(() => decoder.Add(each, 5));
+            Assert.Equal(64, each.GetInfo().Length);
         }
-        finally
+    }
+
+    [Theory]
+    [InlineData("no-such-type", null)]
+    [InlineData(null, 100_000)] // more than the vocabulary; noticed when a generator is made
+    public void A_folder_that_GenAI_refuses_is_named(string? type, int? topK)
+    {
+        using AlteredFolder folder = new AlteredFolder().Change("genai_config.json", root =>
         {
-            Directory.Delete(folder, recursive: true);
+            if (type is not null) root["model"]!["type"] = type;
+            if (topK is not null) (root["search"]!["top_k"], root["search"]!["do_sample"]) = (topK, true);
+        });
+        var error = Assert.Throws<ModelFolderException>(() => TestDecoders.LoadGenAI(folder.Path));
+        Assert.Contains(folder.Path, error.Message, StringComparison.Ordinal);
+        Assert.IsType<GenAIException>(error.InnerException);
+    }
+
+    [Fact]
+    public void A_vocabulary_of_another_size_than_the_graphs_is_named()
+    {
+        using AlteredFolder folder = new AlteredFolder().Change("genai_config.json", root => root["model"]!["vocab_size"] = 4000);
+        Assert.Equal("model.vocab_size", Assert.Throws<ModelFolderException>(() => TestDecoders.LoadGenAI(folder.Path)).Entry);
+    }
+
+    [Fact]
+    public void Weights_lie_beside_the_model_file()
+    {
+        using AlteredFolder folder = new AlteredFolder().Change("genai_config.json", root => root["model"]!["decoder"]!["filename"] = "onnx/model.onnx");
+        Directory.CreateDirectory(Path.Combine(folder.Path, "onnx"));
+        foreach (string name in new[] { "model.onnx", "model.onnx.data" })
+            File.Move(Path.Combine(folder.Path, name), Path.Combine(folder.Path, "onnx", name));
+        using GenAIDecoder below = TestDecoders.LoadGenAI(folder.Path);
+        using OnnxRuntimeDecoder other = TestDecoders.LoadOnnxRuntime(folder.Path);
+        foreach (IDecoderRuntime decoder in new IDecoderRuntime[] { below, other })
+        {
+            using IDecoderSequence sequence = decoder.CreateSequence(PruningPolicy.Exact);
+            Assert.Equal(TestDecoders.ArgMax(BundledModel.ReferencePrompt.Logits), TestDecoders.ArgMax(decoder.Read(sequence, Prompt)));
         }
+        using IGuidedSampler sampler = below.Guide(Guidance.Regex("a"), SamplingOptions.Greedy);
+    }
+
+    [Theory]
+    [InlineData(null, null, 0)] // ONNX Runtime's choice, as in the other runtime
+    [InlineData(null, 3, null)] // the folder's
+    [InlineData(2, 3, 2)]
+    public void Threads_are_those_of_the_options_or_of_the_folder(int? asked, int? folders, int? expected)
+    {
+        using AlteredFolder folder = new AlteredFolder().Change("genai_config.json", root =>
+        {
+            if (folders is not null) root["model"]!["decoder"]!["session_options"]!["intra_op_num_threads"] = folders;
+        });
+        JsonNode settings = JsonNode.Parse(GenAIDecoder.SessionSettings(GenAIModelFolder.Load(folder.Path), "/a \"b\"\\c.so", asked))!;
+        JsonNode session = settings["model"]!["decoder"]!["session_options"]!;
+        Assert.Equal(expected, (int?)session["intra_op_num_threads"]);
+        Assert.Equal("/a \"b\"\\c.so", (string?)session["custom_ops_library"]);
     }
 }

@@ -27,7 +27,20 @@ public sealed class GenAILibraryTests : IDisposable
     [Fact]
     public void Without_a_folder_the_applications_own_places_are_searched()
     {
-        // This project references no GenAI package.
+        // This project references no GenAI package, so there is none until a place is added.
+        Assert.False(GenAILibrary.Exists(null));
+        const string Places = "NATIVE_DLL_SEARCH_DIRECTORIES";
+        object? before = AppContext.GetData(Places);
+        File.WriteAllText(Library, "");
+        try
+        {
+            AppContext.SetData(Places, $"{before}{Path.PathSeparator}{_folder}");
+            Assert.True(GenAILibrary.Exists(null));
+        }
+        finally
+        {
+            AppContext.SetData(Places, before);
+        }
         Assert.False(GenAILibrary.Exists(null));
     }
 
@@ -57,6 +70,29 @@ public sealed class GenAILibraryTests : IDisposable
         Assert.Contains(NativeGenAI.Folder, message, StringComparison.Ordinal);
         GenAILibrary.EnsureLoaded(NativeGenAI.Folder);
         GenAILibrary.EnsureLoaded(null); // what is loaded will do
+    }
+
+    [Fact]
+    public void Another_path_to_the_same_file_will_do()
+    {
+        NativeGenAI.Require();
+        File.CreateSymbolicLink(Library, Path.Combine(NativeGenAI.Folder, Path.GetFileName(Library)));
+        GenAILibrary.EnsureLoaded(_folder);
+        string link = Path.Combine(_folder, "link");
+        Directory.CreateSymbolicLink(link, NativeGenAI.Folder);
+        GenAILibrary.EnsureLoaded(link);
+    }
+
+    [Fact]
+    public void The_ONNX_Runtime_of_the_process_has_to_be_one_file_that_is_there()
+    {
+        string file = Path.Combine(_folder, "libonnxruntime.so.1");
+        string Refusal(params string[] modules) => Assert.Throws<DllNotFoundException>(() => GenAILibrary.OnnxRuntimeFile(modules)).Message;
+        Assert.Contains("libonnxruntime.so", Refusal("/lib/libc.so"), StringComparison.Ordinal);
+        Assert.Contains($"{file} (deleted)", Refusal($"{file} (deleted)"), StringComparison.Ordinal);
+        File.WriteAllText(file, "");
+        Assert.Equal(file, GenAILibrary.OnnxRuntimeFile(["/lib/libc.so", file, file]));
+        Assert.Contains("several", Refusal(file, "/lib/libonnxruntime.so"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -83,6 +83,17 @@ public sealed class GenAITokenizerTests
     }
 
     [Fact]
+    public void A_message_full_of_special_tokens_is_encoded_in_time()
+    {
+        string text = string.Concat(Enumerable.Repeat("<|end|>", 150_000));
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        int[] ids = Encode(Tokenizer, new RenderedPrompt(text, [0..text.Length]));
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(10), $"{watch.Elapsed}");
+        Assert.DoesNotContain(ids, _ours.SpecialTokens.Values.Contains);
+        Assert.Equal(text, _ours.Decode(ids));
+    }
+
+    [Fact]
     public void Added_tokens_that_are_not_special_or_known_to_the_configuration_only_stay_text_too()
     {
         using AlteredFolder folder = new AlteredFolder()

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.AI.Runtimes.GenAI;
@@ -25,7 +26,18 @@ public sealed class StockGenAITests : IDisposable
     {
         using var sides = new Sides(BundledModel.Folder);
         sides.Read(BundledModel.ReferencePrompt.Tokens, chunkTokens);
-        sides.Generate(GreedyTokens);
+        sides.GenerateFreely(GreedyTokens);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(127)] // room for one token
+    public void A_prompt_of_any_length_goes_on_to_the_end_of_the_context(int promptTokens)
+    {
+        using AlteredFolder folder = AlteredFolder.WithContext(128);
+        using var sides = new Sides(folder.Path);
+        sides.Read(BundledModel.ReferencePrompt.Tokens[..promptTokens], 1000);
+        sides.Generate(128 - promptTokens, runLast: false); // GenAI cannot run a token that ends the context
     }
 
     [Theory]
@@ -72,6 +84,7 @@ public sealed class StockGenAITests : IDisposable
         sides.Read([last, .. RandomPrompt(3, 40)], 1000);
         sides.Generate(30);
         sides.CancelReading(RandomPrompt(4, 100));
+        sides.Generate(30);
         sides.Read(RandomPrompt(5, 40), 1000);
         sides.Generate(30);
     }
@@ -124,13 +137,15 @@ public sealed class StockGenAITests : IDisposable
             int token = 0;
             for (int i = 0; i < tokens; i++)
             {
+                int length = _stock.Length;
                 token = _stock.GenerateNextToken();
-                bool ended = _ends.Contains(token); // GenAI draws an end token, leaves it out and wants to stop
+                bool ended = _stock.Length == length; // GenAI draws an end token, may leave it out and wants to stop
                 if (i == tokens - 1 && !runLast)
                 {
                     if (!ended) _stock.RewindTo(_stock.Length - 1);
                     return token;
                 }
+                Assert.True(!ended || _ends.Contains(token));
                 if (ended) _stock.Append(token);
                 Compare(side => side.Decoder.Add(side.Sequence, token));
             }
@@ -153,23 +168,79 @@ public sealed class StockGenAITests : IDisposable
             }
         }
 
-        /// <summary>Begins to read a prompt and gives up: both runtimes keep what was there before, GenAI has to rewind.</summary>
+        /// <summary>Reads a prompt in two runs, the second one after a shorter one was stopped in flight: GenAI reads it in one.</summary>
         public void CancelReading(int[] tokens)
         {
             int length = _stock.Length;
-            _stock.Append(tokens[..10]);
-            _stock.RewindTo(length);
-            foreach (Side side in _sides)
+            _stock.Append(tokens);
+            Compare(side =>
             {
                 var logits = new float[side.Decoder.VocabularySize];
-                using var cancellation = new CancellationTokenSource();
-                using IDecoderSequence dropped = side.Sequence;
-                side.Sequence = dropped.Fork(); // what the next turn continues from
-                dropped.OpenSegment(tokens.Length);
-                side.Decoder.Prefill(dropped, tokens.AsSpan(0, 10), logits, cancellation.Token);
+                for (TimeSpan delay = TimeSpan.FromMilliseconds(20); ; delay *= 0.7)
+                {
+                    IDecoderSequence attempt = side.Sequence.Fork();
+                    attempt.OpenSegment(tokens.Length);
+                    side.Decoder.Prefill(attempt, tokens.AsSpan(0, 10), logits, CancellationToken.None);
+                    if (!IsStoppedInFlight(token => side.Decoder.Prefill(attempt, tokens.AsSpan(10..^1), logits, token), delay))
+                    {
+                        attempt.Dispose(); // the run was faster
+                        continue;
+                    }
+                    side.Sequence.Dispose();
+                    side.Sequence = attempt;
+                    Assert.Equal(length + 10, attempt.GetInfo().Length);
+                    side.Decoder.Prefill(attempt, tokens.AsSpan(10), logits, CancellationToken.None);
+                    return logits;
+                }
+            });
+        }
+
+        /// <summary>Cancels after a delay, from another thread; false if the run was over before.</summary>
+        private static bool IsStoppedInFlight(Action<CancellationToken> run, TimeSpan delay)
+        {
+            using var cancellation = new CancellationTokenSource();
+            long start = 0; // set when the run is called: earlier it cannot be cancelled
+            var canceller = new Thread(() =>
+            {
+                SpinWait.SpinUntil(() => Volatile.Read(ref start) != 0 && Stopwatch.GetElapsedTime(Volatile.Read(ref start)) >= delay);
                 cancellation.Cancel();
-                Assert.Throws<OperationCanceledException>(() => side.Decoder.Prefill(dropped, tokens.AsSpan(10), logits, cancellation.Token));
-                Assert.Equal(length + 10, dropped.GetInfo().Length);
+            });
+            canceller.Start();
+            try
+            {
+                Volatile.Write(ref start, Stopwatch.GetTimestamp());
+                run(cancellation.Token);
+                return false;
+            }
+            catch (OperationCanceledException)
+            {
+                return true;
+            }
+            finally
+            {
+                canceller.Join();
+            }
+        }
+
+        /// <summary>
+        /// As <see cref="Generate"/>, but before that each side follows choices of its own, which may leave GenAI's only
+        /// where the two likeliest tokens are closer than the tolerance.
+        /// </summary>
+        public void GenerateFreely(int tokens)
+        {
+            List<int>[] own = [.. _sides.Select(side => side.GenerateAlone(tokens))];
+            List<(int Token, bool IsClear)> stock = [];
+            for (int i = 0; i < tokens; i++)
+            {
+                float[] logits = _stock.Logits();
+                stock.Add((TestDecoders.ArgMax(logits), Margin(logits) > 2 * Tolerance * logits.Max(Math.Abs)));
+                Assert.Equal(Generate(1), stock[^1].Token);
+            }
+            foreach (List<int> answer in own)
+            {
+                int same = answer.Zip(stock).TakeWhile(pair => pair.First == pair.Second.Token).Count();
+                if (same < tokens && stock[same].IsClear) Assert.Fail($"token {same} of {tokens} is {answer[same]} instead of {stock[same]}");
+                Assert.True(same > tokens / 4, $"only {same} of {tokens} tokens are equal");
             }
         }
 
@@ -189,8 +260,6 @@ public sealed class StockGenAITests : IDisposable
         {
             float[] expected = _stock.Logits();
             float scale = expected.Max(Math.Abs);
-            int token = TestDecoders.ArgMax(expected);
-            float margin = expected[token] - expected.Where((_, i) => i != token).Max();
             foreach (Side side in _sides)
             {
                 float[] actual = step(side);
@@ -198,11 +267,16 @@ public sealed class StockGenAITests : IDisposable
                 {
                     Assert.True(
                         Math.Abs(expected[i] - actual[i]) <= Tolerance * scale,
-                        $"{side.Decoder.GetType().Name}, {_stock.Length} tokens: logit {i} is {actual[i]} instead of {expected[i]}");
+                        $"{side.Decoder.GetType().Name}, {side.Sequence.GetInfo().Length} of {_stock.Length} tokens: logit {i} is {actual[i]} instead of {expected[i]}");
                 }
-                // Closer than the tolerance, either of the two is right.
-                if (margin > 2 * Tolerance * scale) Assert.Equal(token, TestDecoders.ArgMax(actual));
+                side.Logits = actual;
             }
+        }
+
+        private static float Margin(float[] logits)
+        {
+            int best = TestDecoders.ArgMax(logits);
+            return logits[best] - logits.Where((_, i) => i != best).Max();
         }
 
         private sealed class Side(IDecoderRuntime decoder)
@@ -212,6 +286,17 @@ public sealed class StockGenAITests : IDisposable
             public IDecoderSequence Sequence { get; set; } = decoder.CreateSequence(PruningPolicy.Exact);
 
             public IDecoderSequence? Marked { get; set; }
+
+            /// <summary>After the last step.</summary>
+            public float[] Logits { get; set; } = [];
+
+            public List<int> GenerateAlone(int tokens)
+            {
+                using IDecoderSequence fork = Sequence.Fork();
+                List<int> answer = [TestDecoders.ArgMax(Logits)];
+                while (answer.Count < tokens) answer.Add(TestDecoders.ArgMax(decoder.Add(fork, answer[^1])));
+                return answer;
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ public sealed class TokenInventoryTests
         HfTokenizer ours = TokenizerFixture.Tokenizer;
         Assert.Equal(ours.SpecialTokens.OrderBy(t => t.Value), inventory.AddedTokens.Where(t => t.IsSpecial).OrderBy(t => t.Id).Select(t => KeyValuePair.Create(t.Text, t.Id)));
         Assert.Equal(Enumerable.Range(0, ours.VocabularySize + 10).Where(ours.HasToken), inventory.Ids.Order());
-        Assert.Equal(inventory.Ids.Order(), inventory.Bytes!.Keys.Order());
+        Assert.All(inventory.Ids, id => Assert.True(inventory.Bytes!.Contains(id)));
     }
 
     [Fact]
@@ -39,6 +39,7 @@ public sealed class TokenInventoryTests
     [Theory]
     [InlineData("[1", "not valid JSON")]
     [InlineData("{}", "model.vocab")]
+    [InlineData("""{"model":{"vocab":{}}}""", "model.vocab")]
     [InlineData("""{"model":{"vocab":{"a":"x"}}}""", "model.vocab['a']")]
     [InlineData("""{"model":{"vocab":[["a",1],[2]]}}""", "model.vocab[1]")]
     [InlineData("""{"model":{"vocab":{"a":0}},"added_tokens":[{"id":1,"content":"b"},{"id":2}]}""", "added_tokens[1]")]

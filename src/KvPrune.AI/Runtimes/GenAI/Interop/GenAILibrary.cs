@@ -7,7 +7,8 @@ namespace KvPrune.AI.Runtimes.GenAI.Interop;
 
 /// <summary>
 /// Finds and loads ONNX Runtime GenAI's native library, once in a process. It has no function that tells its version,
-/// so what is checked is that it has every function that is used here.
+/// so what is checked is that it has every function that is used here. On Linux it is pointed to the ONNX Runtime that the
+/// process has loaded; elsewhere it is left to GenAI's own search to find the same one.
 /// </summary>
 internal static class GenAILibrary
 {
@@ -38,9 +39,9 @@ internal static class GenAILibrary
         {
             if (_loaded is not null)
             {
-                string? other = folder is null ? null : Find(folder);
-                if (folder is not null && other is null) throw NotFound(folder);
-                if (other is not null && other != _loaded)
+                if (folder is null) return;
+                string other = Find(folder) ?? throw NotFound(folder);
+                if (!RealPath.AreOne(other, _loaded))
                     throw new DllNotFoundException($"{other} cannot be used: this process already uses {_loaded}.");
                 return;
             }
@@ -56,9 +57,12 @@ internal static class GenAILibrary
     /// <exception cref="DllNotFoundException">It does not load, or lacks a function.</exception>
     internal static nint LoadFile(string path)
     {
-        nint library = Load(path);
-        RequireFunctions(path, library);
-        return library;
+        lock (Loading) // it changes the environment for a moment
+        {
+            nint library = Load(path);
+            RequireFunctions(path, library);
+            return library;
+        }
     }
 
     private static nint Load(string path)
@@ -66,9 +70,24 @@ internal static class GenAILibrary
         // Read once, when the library is loaded. Who has set it, even to 0, keeps it.
         if (NativeEnvironment.Get("ORT_DISABLE_TELEMETRY") is null) NativeEnvironment.Set("ORT_DISABLE_TELEMETRY", "1");
         OrtEnv.Instance(); // loads ONNX Runtime: the library looks for it when it is loaded, and without it ends the process
+        if (!OperatingSystem.IsLinux()) return LoadNative(path);
         // A second copy of ONNX Runtime, found by GenAI's own search, would not know this process's environment and operators.
+        using var process = Process.GetCurrentProcess();
+        string onnxRuntime = OnnxRuntimeFile(process.Modules.Cast<ProcessModule>().Select(module => module.FileName));
         string? previous = NativeEnvironment.Get("ORT_LIB_PATH");
-        NativeEnvironment.Set("ORT_LIB_PATH", OnnxRuntimePath() ?? previous);
+        NativeEnvironment.Set("ORT_LIB_PATH", onnxRuntime);
+        try
+        {
+            return LoadNative(path);
+        }
+        finally
+        {
+            NativeEnvironment.Set("ORT_LIB_PATH", previous);
+        }
+    }
+
+    private static nint LoadNative(string path)
+    {
         try
         {
             return NativeLibrary.Load(path);
@@ -77,26 +96,18 @@ internal static class GenAILibrary
         {
             throw new DllNotFoundException($"{path} does not load on this machine: {error.Message}", error);
         }
-        finally
-        {
-            NativeEnvironment.Set("ORT_LIB_PATH", previous);
-        }
     }
 
-    /// <summary>The file that ONNX Runtime was loaded from; null where the system does not tell.</summary>
-    private static string? OnnxRuntimePath()
+    /// <summary>The file that ONNX Runtime was loaded from, among a process's modules.</summary>
+    /// <exception cref="DllNotFoundException">There is none, or several, or it has been deleted since.</exception>
+    internal static string OnnxRuntimeFile(IEnumerable<string> modules)
     {
-        if (!OperatingSystem.IsLinux()) return null;
-        using var process = Process.GetCurrentProcess();
-        string[] files =
-        [
-            .. process.Modules.Cast<ProcessModule>().Select(module => module.FileName)
-                .Where(file => Path.GetFileName(file).StartsWith("libonnxruntime.so", StringComparison.Ordinal)).Distinct(),
-        ];
+        string[] files = [.. modules.Where(file => Path.GetFileName(file).StartsWith("libonnxruntime.so", StringComparison.Ordinal)).Distinct()];
         return files switch
         {
             [] => throw new DllNotFoundException("ONNX Runtime is not loaded from a file called libonnxruntime.so; GenAI would not find it."),
-            [string file] => file,
+            [string file] => File.Exists(file) ? file : throw new DllNotFoundException(
+                $"ONNX Runtime was loaded from {file}, which is no longer there; GenAI would load another copy, or none."),
             _ => throw new DllNotFoundException($"The process holds several copies of ONNX Runtime: {string.Join(", ", files)}. GenAI needs one."),
         };
     }

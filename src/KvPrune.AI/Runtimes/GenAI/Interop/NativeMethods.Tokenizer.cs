@@ -17,16 +17,6 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint OgaTokenizerEncode(TokenizerHandle tokenizer, string text, SequencesHandle sequences);
 
-    [LibraryImport(Library)]
-    public static partial nint OgaTokenizerDecode(TokenizerHandle tokenizer, ReadOnlySpan<int> tokens, nuint count, out TextHandle text);
-
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
-    public static partial nint OgaTokenizerToTokenId(TokenizerHandle tokenizer, string text, out int token);
-
-    /// <summary>The tokens belong to the tokenizer.</summary>
-    [LibraryImport(Library)]
-    public static partial nint OgaTokenizerGetEosTokenIds(TokenizerHandle tokenizer, out int* tokens, out nuint count);
-
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     public static partial nint OgaTokenizerApplyChatTemplate(
         TokenizerHandle tokenizer, string? template, string messages, string? tools,
@@ -47,9 +37,6 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     public static partial void OgaDestroySequences(nint sequences);
-
-    [LibraryImport(Library)]
-    public static partial nuint OgaSequencesCount(SequencesHandle sequences);
 
     [LibraryImport(Library)]
     public static partial nuint OgaSequencesGetSequenceCount(SequencesHandle sequences, nuint index);
