@@ -18,6 +18,8 @@ internal sealed class ByteLevelDetokenizer(IReadOnlyDictionary<int, byte[]> byte
         ? Convert(token, flush: false)
         : throw new ArgumentOutOfRangeException(nameof(id), id, "The vocabulary has no token with this id.");
 
+    public string Interrupt() => Flush();
+
     public string Flush() => Convert([], flush: true);
 
     private string Convert(byte[] token, bool flush)
