@@ -10,7 +10,9 @@ internal static class ChatMessageReader
 {
     private static readonly JsonSerializerOptions Json = new(AIJsonUtilities.DefaultOptions) { WriteIndented = false };
 
-    /// <exception cref="ArgumentException">There is no message, or one of them or of their contents is null.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no message, or one of them or of their contents is null; or a call's arguments or result have no JSON form.
+    /// </exception>
     /// <exception cref="NotSupportedException">A role or a content cannot be used; the message names it.</exception>
     public static List<TemplateMessage> Read(IEnumerable<ChatMessage> messages, string? instructions, ToolConventions conventions)
     {
@@ -63,7 +65,7 @@ internal static class ChatMessageReader
         {
             if (content is not FunctionResultContent result) throw Refuse(message, content);
             Require(conventions, result);
-            yield return new TemplateMessage(ChatRole.Tool.Value, Text(result.Result))
+            yield return new TemplateMessage(ChatRole.Tool.Value, Text(result.Result, result.CallId))
             {
                 ToolCallId = result.CallId,
                 ToolName = functions.GetValueOrDefault(result.CallId),
@@ -84,18 +86,32 @@ internal static class ChatMessageReader
             throw new NotSupportedException($"A message holds {content.GetType().Name}, but the chat template {conventions.Template} does not use tool calls.");
     }
 
-    private static JsonElement Arguments(FunctionCallContent call) =>
-        JsonSerializer.SerializeToElement(call.Arguments ?? new Dictionary<string, object?>(), Json);
+    private static JsonElement Arguments(FunctionCallContent call) => Written(
+        () => JsonSerializer.SerializeToElement(call.Arguments ?? new Dictionary<string, object?>(), Json),
+        $"The arguments of the call '{call.CallId}' of '{call.Name}'");
 
-    private static string Text(object? result) => result switch
+    private static string Text(object? result, string callId) => result switch
     {
         string text => text,
         JsonElement { ValueKind: JsonValueKind.String } text => text.GetString()!,
         TextContent content => content.Text,
-        IEnumerable<AIContent> contents => string.Concat(contents.Select(Text)),
+        IEnumerable<AIContent> contents => string.Concat(contents.Select(content => Text(content, callId))),
         AIContent content => throw new NotSupportedException($"A tool's result is {content.GetType().Name}; this model reads text only."),
-        _ => JsonSerializer.Serialize(result, Json),
+        _ => Written(() => JsonSerializer.Serialize(result, Json), $"The result of the call '{callId}'"),
     };
+
+    // Cycles, types without a JSON form, NaN, or whatever the caller's own properties throw.
+    private static T Written<T>(Func<T> write, string what)
+    {
+        try
+        {
+            return write();
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            throw new ArgumentException($"{what} cannot be written as JSON: {error.Message}", nameof(write), error);
+        }
+    }
 
     private static Exception Refuse(ChatMessage message, AIContent? content) => content is null
         ? new ArgumentException($"A message of the role '{message.Role}' holds a null content.", nameof(message))

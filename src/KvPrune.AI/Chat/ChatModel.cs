@@ -23,7 +23,7 @@ internal sealed class ChatModel : IDisposable
     {
         _model = model;
         Engine = engine;
-        Prompts = new PromptBuilder(model.Template, model.Tokenizer);
+        Prompts = new PromptBuilder(model.Template, model.Tokenizer, engine.ContextLength);
         Policy = options.Policy;
         MaxOutputTokens = options.MaxOutputTokens;
         Sampling = sampling;

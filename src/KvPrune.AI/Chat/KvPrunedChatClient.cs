@@ -191,6 +191,6 @@ public sealed class KvPrunedChatClient : IChatClient
         {
             if (mark is not null && _model.Tokenizer.SpecialTokens.TryGetValue(mark, out int id)) marks[id] = mark;
         }
-        return id => marks.TryGetValue(id, out string? mark) ? detokenizer.Flush() + mark : detokenizer.Append(id);
+        return id => marks.TryGetValue(id, out string? mark) ? detokenizer.Interrupt() + mark : detokenizer.Append(id);
     }
 }

@@ -12,10 +12,13 @@ namespace KvPrune.AI.Chat;
 internal sealed record OfferedTools(IReadOnlyList<JsonElement> Schemas, IReadOnlySet<string> Names, ToolCallFormat Format)
 {
     /// <summary>The tools of a request; null if there are none, or none may be called.</summary>
+    /// <exception cref="ArgumentException">A tool is null, or its schema cannot be written; names it.</exception>
     /// <exception cref="NotSupportedException">The template or the client cannot do what is asked for.</exception>
     public static OfferedTools? Read(ChatOptions options, ToolConventions conventions)
     {
         if (options.Tools is not { Count: > 0 } tools || options.ToolMode is NoneChatToolMode) return null;
+        int missing = tools.IndexOf(null!);
+        if (missing >= 0) throw new ArgumentException($"Tool {missing} is null.", nameof(options));
         string asked = $"the request brings {tools.Count} (the first is '{tools[0].Name}'). Set ToolMode to None to ask without them.";
         if (conventions.Placement == ToolPlacement.None)
             throw new NotSupportedException($"The chat template {conventions.Template} does not use tools, and {asked}");
@@ -32,15 +35,23 @@ internal sealed record OfferedTools(IReadOnlyList<JsonElement> Schemas, IReadOnl
     {
         if (tool is not AIFunctionDeclaration function)
             throw new NotSupportedException($"The tool '{tool.Name}' is {tool.GetType().Name}; only functions can be offered to this model.");
-        return JsonSerializer.SerializeToElement(new JsonObject
+        try
         {
-            ["type"] = "function",
-            ["function"] = new JsonObject
+            return JsonSerializer.SerializeToElement(new JsonObject
             {
-                ["name"] = function.Name,
-                ["description"] = function.Description,
-                ["parameters"] = JsonNode.Parse(function.JsonSchema.GetRawText()),
-            },
-        });
+                ["type"] = "function",
+                ["function"] = new JsonObject
+                {
+                    ["name"] = function.Name,
+                    ["description"] = function.Description,
+                    ["parameters"] = JsonNode.Parse(function.JsonSchema.GetRawText()),
+                },
+            });
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
+        {
+            // Nested too deeply, or no JSON at all as a default JsonElement.
+            throw new ArgumentException($"The schema of the tool '{function.Name}' cannot be written: {error.Message}", nameof(tool), error);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using KvPrune.AI.Engine;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.AI;
@@ -6,8 +7,18 @@ using Microsoft.Extensions.AI;
 namespace KvPrune.AI.Chat;
 
 /// <summary>Turns a conversation into token ids and the ends of its prompt segments.</summary>
-internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tokenizer)
+/// <param name="template">Renders it.</param>
+/// <param name="tokenizer">Encodes it.</param>
+/// <param name="contextLength">Tokens that prompt and answer may have together.</param>
+internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tokenizer, int contextLength)
 {
+    /// <summary>
+    /// Earlier answers whose beginning is looked for, which takes a rendering each. The first ones rather than the last: a
+    /// cached prompt is used again only where its ends are the first ends of the new one, and so the ends may depend on
+    /// nothing that changes when a conversation goes on.
+    /// </summary>
+    internal const int MaxEarlierAnswers = 64;
+
     /// <summary>A prompt ready for the engine.</summary>
     public sealed record Prompt(int[] Tokens, int[] SegmentEnds);
 
@@ -17,6 +28,7 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
     /// continue from what is cached.
     /// </summary>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    /// <exception cref="PromptTooLongException">The prompt leaves no room for an answer.</exception>
     public Prompt Build(IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, CancellationToken cancellation)
     {
         RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true, tools);
@@ -24,10 +36,10 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
         EncodedPrompt encoded = tokenizer.Encode(whole);
         int[] tokens = encoded.Tokens;
         if (tokens.Length == 0) throw new ArgumentException("The chat template made an empty prompt of the messages.", nameof(messages));
+        if (tokens.Length >= contextLength) throw new PromptTooLongException(tokens.Length, contextLength);
         List<int> ends = [];
-        for (int i = 1; i < messages.Count; i++)
+        foreach ((int i, _) in messages.Index().Skip(1).Where(message => message.Item.Role == ChatRole.Assistant.Value).Take(MaxEarlierAnswers))
         {
-            if (messages[i].Role != ChatRole.Assistant.Value) continue;
             cancellation.ThrowIfCancellationRequested();
             if (EarlierEnd(messages, i, tools, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
                 ends.Add(end);

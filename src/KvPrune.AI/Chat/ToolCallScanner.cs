@@ -15,7 +15,10 @@ internal sealed class ToolCallScanner(ToolCallFormat format, IReadOnlySet<string
 {
     private readonly StringBuilder _held = new();
     private readonly List<FunctionCallContent> _calls = [];
-    private bool _isPlain;
+    private bool _isPlain; // without marks: whether the answer is text
+    private bool _isWhole; // or is held to its end
+    private int _inside; // where the call that is held begins after its opening; 0 if none is
+    private int _searched; // up to where its closing was looked for
     private bool _followsCall;
 
     /// <summary>The calls found so far.</summary>
@@ -42,6 +45,23 @@ internal sealed class ToolCallScanner(ToolCallFormat format, IReadOnlySet<string
     /// <summary>Handles the text up to and with the next opening; false if there is none or it cannot be judged yet.</summary>
     private bool TakeMarked(StringBuilder shown, bool isEnd)
     {
+        if (_inside == 0 && !FindOpening(shown, isEnd)) return false;
+        while (FindClosing() is { } close)
+        {
+            int end = close + format.Closing!.Length;
+            if (ToolCallReader.Read(Held(_inside, close), out bool isIncomplete) is { } calls) return Accept(calls, end);
+            // The mark may stand inside an argument: only within a string may JSON go on with it.
+            if (isIncomplete) ToolCallReader.Read(Held(_inside, end), out isIncomplete);
+            if (!isIncomplete) return Reject(shown);
+            _searched = end;
+        }
+        if (!isEnd) return false;
+        return ToolCallReader.Read(Held(_inside, _held.Length), out _) is { } last ? Accept(last, _held.Length) : Reject(shown);
+    }
+
+    /// <summary>Releases what stands before the next opening; false if there is none.</summary>
+    private bool FindOpening(StringBuilder shown, bool isEnd)
+    {
         string text = _held.ToString();
         int start = text.IndexOf(format.Opening, StringComparison.Ordinal);
         if (start < 0)
@@ -51,21 +71,27 @@ internal sealed class ToolCallScanner(ToolCallFormat format, IReadOnlySet<string
         }
         int blanks = start - text.AsSpan(0, start).TrimEnd().Length;
         Release(shown, start - blanks);
-        text = text[(start - blanks)..];
-        int inside = blanks + format.Opening.Length;
-        int close = inside;
-        while (format.Closing is not null && (close = text.IndexOf(format.Closing, close, StringComparison.Ordinal)) >= 0)
-        {
-            List<FunctionCallContent>? calls = ToolCallReader.Read(text[inside..close], out bool isIncomplete);
-            close += format.Closing.Length;
-            if (calls is not null) return Accept(calls, close);
-            if (isIncomplete) continue; // the mark may stand inside an argument
-            Release(shown, inside);
-            return true;
-        }
-        if (!isEnd) return false;
-        if (ToolCallReader.Read(text[inside..], out _) is { } last) return Accept(last, text.Length);
-        Release(shown, inside);
+        _inside = _searched = blanks + format.Opening.Length;
+        return true;
+    }
+
+    /// <summary>Where the next closing stands after those that were judged; null if there is none yet.</summary>
+    private int? FindClosing()
+    {
+        if (format.Closing is null) return null;
+        int found = Held(_searched, _held.Length).IndexOf(format.Closing, StringComparison.Ordinal);
+        if (found >= 0) return _searched + found;
+        _searched = Math.Max(_searched, _held.Length - format.Closing.Length + 1); // its beginning may be there
+        return null;
+    }
+
+    private string Held(int start, int end) => _held.ToString(start, end - start);
+
+    // The opening is text then, and what follows it is looked at anew.
+    private bool Reject(StringBuilder shown)
+    {
+        Release(shown, _inside);
+        _inside = 0;
         return true;
     }
 
@@ -73,6 +99,7 @@ internal sealed class ToolCallScanner(ToolCallFormat format, IReadOnlySet<string
     {
         _calls.AddRange(calls);
         _held.Remove(0, length);
+        _inside = 0;
         _followsCall = true;
         return true;
     }
@@ -80,10 +107,12 @@ internal sealed class ToolCallScanner(ToolCallFormat format, IReadOnlySet<string
     // Without marks only an answer that is nothing but calls of the tools there are is taken for calls.
     private void TakeWhole(StringBuilder shown, bool isEnd)
     {
+        if (_isWhole && !isEnd) return;
         string text = _held.ToString().TrimStart();
         bool isMarked = text.StartsWith(format.Opening, StringComparison.Ordinal);
         if (!_isPlain && (isMarked || text.StartsWith('{') || format.Opening.StartsWith(text, StringComparison.Ordinal)))
         {
+            _isWhole = isMarked || text.StartsWith('{');
             if (!isEnd) return;
             if (ToolCallReader.Read(isMarked ? text[format.Opening.Length..] : text, out _) is { } calls
                 && (isMarked || calls.All(call => names.Contains(call.Name))))

@@ -8,7 +8,9 @@ namespace KvPrune.AI.Templates;
 /// Templates are Jinja 2 in the environment that chat templates are written for: trim_blocks and lstrip_blocks on, break
 /// and continue, tojson without HTML escapes, raise_exception, strftime_now. There are if, for, set, macro and
 /// generation, all operators but **, and the tests, filters and methods that chat templates use; call blocks, recursive
-/// loops, inheritance and the formatting of text are missing. What is unknown fails when the template loads. The variables
+/// loops, inheritance and the formatting of text are missing. Statements, filters, tests and functions that are
+/// unknown fail when the template loads; what depends on values, such as formatting text with % or a method that a value
+/// does not have, fails when it renders. The variables
 /// are messages, tools, add_generation_prompt, the special tokens of tokenizer_config.json such as bos_token, and
 /// documents, which is none. Safe for concurrent use.
 /// </remarks>
@@ -62,13 +64,26 @@ public sealed class ChatTemplate : IChatTemplate
     /// <exception cref="ArgumentException">
     /// A message is null, or its role or content is; or a tool or a call holds text that is not valid Unicode.
     /// </exception>
-    /// <exception cref="ChatTemplateException">The template failed on these messages; names file and line.</exception>
+    /// <exception cref="ChatTemplateException">
+    /// The template failed on these messages, or tools or calls cannot be written for it; names file and line.
+    /// </exception>
     /// <exception cref="ChatTemplateRaisedException">The template refused these messages.</exception>
     public RenderedPrompt Render(
         IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt, IReadOnlyList<JsonElement>? tools = null)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        Dictionary<string, object?> variables = TemplateVariables.Create(Tools, messages, tools, out RenderBudget budget);
+        RenderBudget budget;
+        Dictionary<string, object?> variables;
+        try
+        {
+            variables = TemplateVariables.Create(Tools, messages, tools, out budget);
+        }
+        catch (TemplateFaultException fault)
+        {
+            // Tools or calls that the template is given as text have none: they are nested too deeply or too long.
+            throw _template.Source.Fail(fault.Line, fault.Message);
+        }
+
         variables["add_generation_prompt"] = addGenerationPrompt;
         foreach ((string name, string token) in _specialTokens)
             variables[name] = TaintedText.Trusted(token);

@@ -19,6 +19,7 @@ internal sealed class TemplateVariables
     /// <exception cref="ArgumentException">
     /// A message is null, or its role or content is; or JSON holds text that is not valid Unicode.
     /// </exception>
+    /// <exception cref="TemplateFaultException">Tools or calls that the template is given as text cannot be written.</exception>
     public static Dictionary<string, object?> Create(
         ToolConventions conventions, IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, out RenderBudget budget)
     {

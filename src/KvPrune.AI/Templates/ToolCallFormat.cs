@@ -23,6 +23,8 @@ internal sealed record ToolCallFormat(string Opening, string? Closing, bool IsLi
     public static ToolCallFormat? Find(string template)
     {
         bool Mentions(string mark) => template.Contains(mark, StringComparison.Ordinal);
+        // These begin calls with the same marks and go on without JSON: Qwen3-Coder, GLM, Mistral's later models.
+        if (Mentions("<function=") || Mentions("<arg_key>") || Mentions("[ARGS]")) return null;
         return Mentions(Tagged.Opening) ? Tagged
             : Mentions(Mistral.Opening) ? Mistral
             : Mentions(Phi.Opening) || Mentions("<|/tool|>") ? Phi

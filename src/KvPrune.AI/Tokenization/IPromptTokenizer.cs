@@ -14,7 +14,10 @@ internal interface IPromptTokenizer
     /// <summary>Whether there is a token with this id.</summary>
     bool HasToken(int id);
 
-    /// <summary>Encodes a prompt: special tokens are recognised only where the template itself wrote every character.</summary>
+    /// <summary>
+    /// Encodes a prompt: special tokens are recognised only where they touch no untrusted span, which is where the template
+    /// wrote every character if the spans are all of what it did not write.
+    /// </summary>
     EncodedPrompt Encode(RenderedPrompt prompt);
 
     /// <summary>How many of a prompt's ids another prompt has that is a prefix of it; null if its ids are no prefix.</summary>

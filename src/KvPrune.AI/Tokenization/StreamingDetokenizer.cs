@@ -32,6 +32,12 @@ public sealed class StreamingDetokenizer : IStreamingDetokenizer
         return Convert([], flush: true);
     }
 
+    string IStreamingDetokenizer.Interrupt()
+    {
+        _leadingSpaces = 0; // the text has begun: what stands here is part of it
+        return Convert([], flush: true);
+    }
+
     private string Convert(ReadOnlySpan<byte> bytes, bool flush)
     {
         int count = _decoder.GetCharCount(bytes, flush);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using KvPrune.AI.Chat;
+using KvPrune.AI.Engine;
 using KvPrune.AI.Templates;
 using KvPrune.AI.Tests.Tokenization;
 using KvPrune.AI.Tokenization;
@@ -8,6 +9,8 @@ namespace KvPrune.AI.Tests.Chat;
 
 public class PromptBuilderTests
 {
+    private const int ContextLength = 100_000;
+
     private static readonly HfTokenizer Tokenizer = TokenizerFixture.Tokenizer;
 
     private static readonly TemplateMessage[] Conversation =
@@ -30,7 +33,7 @@ public class PromptBuilderTests
     public void Segments_end_where_earlier_prompts_end(string template, int segments)
     {
         ChatTemplate chat = ChatTemplate.Parse(template, "test", new Dictionary<string, string>());
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(Conversation, null, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(Conversation, null, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(Conversation, true)), prompt.Tokens);
         Assert.Equal(segments, prompt.SegmentEnds.Length);
         Assert.Equal(prompt.Tokens.Length, prompt.SegmentEnds[^1]);
@@ -54,7 +57,7 @@ public class PromptBuilderTests
             new("tool", "1") { ToolCallId = "abcdefghi" }, new("tool", "2") { ToolCallId = "abcdefghi" },
             new("assistant", "An answer."), new("user", "Another?"),
         ];
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer).Build(conversation, tools, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(conversation, tools, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(conversation, true, tools)), prompt.Tokens);
         Assert.Equal(
             [Tokenizer.Encode(chat.Render(conversation[..1], true, tools)).Length, Tokenizer.Encode(chat.Render(conversation[..4], true, tools)).Length, prompt.Tokens.Length],
@@ -63,6 +66,62 @@ public class PromptBuilderTests
 
     [Fact]
     public void Building_can_be_cancelled() => Assert.Throws<OperationCanceledException>(() =>
-        new PromptBuilder(ChatTemplate.Parse("x", "test", new Dictionary<string, string>()), Tokenizer)
+        new PromptBuilder(ChatTemplate.Parse("x", "test", new Dictionary<string, string>()), Tokenizer, ContextLength)
             .Build(Conversation, null, new CancellationToken(canceled: true)));
+
+    [Fact]
+    public void A_long_conversation_takes_a_bounded_number_of_renderings()
+    {
+        var template = new CountingTemplate();
+        PromptBuilder.Prompt prompt = new PromptBuilder(template, Tokenizer, ContextLength).Build(LongConversation(1_000), null, CancellationToken.None);
+        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, template.Renderings);
+        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, prompt.SegmentEnds.Length);
+    }
+
+    [Fact]
+    public void A_conversation_that_goes_on_keeps_the_ends_it_had()
+    {
+        var builder = new PromptBuilder(new CountingTemplate(), Tokenizer, ContextLength);
+        int[] before = [];
+        for (int turns = 1; turns < 2 * PromptBuilder.MaxEarlierAnswers + 20; turns += 2)
+        {
+            int[] ends = builder.Build(LongConversation(turns), null, CancellationToken.None).SegmentEnds;
+            // Within the bound the end of the whole prompt is among them too.
+            Assert.Equal(before.Take(PromptBuilder.MaxEarlierAnswers), ends.Take(Math.Min(before.Length, PromptBuilder.MaxEarlierAnswers)));
+            before = ends;
+        }
+        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, before.Length);
+    }
+
+    [Fact]
+    public void A_prompt_that_is_too_long_is_refused_after_one_rendering()
+    {
+        var template = new CountingTemplate();
+        int length = new PromptBuilder(template, Tokenizer, ContextLength).Build(Conversation, null, CancellationToken.None).Tokens.Length;
+        Assert.Equal(length, new PromptBuilder(template, Tokenizer, length + 1).Build(Conversation, null, CancellationToken.None).Tokens.Length);
+        template.Renderings = 0;
+        var error = Assert.Throws<PromptTooLongException>(() => new PromptBuilder(template, Tokenizer, length).Build(Conversation, null, CancellationToken.None));
+        Assert.Equal((length, length), (error.PromptTokens, error.ContextLength));
+        Assert.Equal(1, template.Renderings);
+    }
+
+    private static TemplateMessage[] LongConversation(int messages) =>
+        [.. Enumerable.Range(0, messages).Select(i => new TemplateMessage(i % 2 == 0 ? "user" : "assistant", $"message {i}"))];
+
+    private sealed class CountingTemplate : IChatTemplate
+    {
+        private readonly IChatTemplate _template = ChatTemplate.Parse(
+            "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+            "test", new Dictionary<string, string>());
+
+        public int Renderings { get; set; }
+
+        public ToolConventions Tools => _template.Tools;
+
+        public RenderedPrompt Render(IReadOnlyList<TemplateMessage> messages, bool addGenerationPrompt, IReadOnlyList<JsonElement>? tools = null)
+        {
+            Renderings++;
+            return _template.Render(messages, addGenerationPrompt, tools);
+        }
+    }
 }

@@ -21,6 +21,8 @@ public sealed class ToolCallScannerTests
         { "qwen2.5", "<tool_call>{\"name\":\"add\",\"arguments\":{\"a\":\"</tool_call>\"}}</tool_call>", "", "add{\"a\":\"</tool_call>\"}" },
         { "qwen2.5", "<tool_call>\n{\"name\": \"add\", \"arguments\": {}}", "", "add{}" },
         { "qwen2.5", "a <tool_call>add(1)</tool_call> b", "a <tool_call>add(1)</tool_call> b", "" },
+        { "qwen2.5", "<tool_call>{\"name\":\"add\",\"arguments\":{}</tool_call> b <tool_call>{\"name\":\"add\"}</tool_call>", "<tool_call>{\"name\":\"add\",\"arguments\":{}</tool_call> b", "add{}" },
+        { "qwen2.5", "<tool_call>{\"name\":\"add\",\"arguments\":{\"a\":\"x</tool_call>\\\"</tool_call>\",\"b\":[1]}}</tool_call>", "", "add{\"a\":\"x</tool_call>\\\"</tool_call>\",\"b\":[1]}" },
         { "qwen2.5", "a <tool_call>{\"name\": 5}</tool_call>", "a <tool_call>{\"name\": 5}</tool_call>", "" },
         { "qwen2.5", "a <tool_call>{\"name\": \"add\", \"arguments\": [1]}</tool_call>", "a <tool_call>{\"name\": \"add\", \"arguments\": [1]}</tool_call>", "" },
         { "qwen2.5", "a <tool_call>{\"name\": \"add\", \"argu", "a <tool_call>{\"name\": \"add\", \"argu", "" },
@@ -80,6 +82,30 @@ public sealed class ToolCallScannerTests
         var llama = new ToolCallScanner(ToolCallFormat.Llama, Names);
         Assert.Equal("H", llama.Append("H"));
         Assert.Equal("{", llama.Append("{"));
+    }
+
+    [Fact]
+    public void A_malformed_call_is_shown_as_soon_as_its_closing_stands()
+    {
+        var scanner = new ToolCallScanner(ToolCallFormat.Tagged, Names);
+        const string malformed = "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}</tool_call>";
+        Assert.Equal(malformed, string.Concat(malformed.Select(character => scanner.Append($"{character}"))));
+        Assert.Equal(" and more", scanner.Append(" and more"));
+        Assert.Empty(scanner.Calls);
+    }
+
+    [Fact]
+    public void A_long_argument_full_of_marks_is_read_in_a_moment()
+    {
+        var scanner = new ToolCallScanner(ToolCallFormat.Tagged, Names);
+        string argument = string.Concat(Enumerable.Repeat("</tool_call> ", 400));
+        string answer = "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": \"" + argument + "\"}}</tool_call>";
+        // Each mark is parsed up to once; parsing all of them at every character would allocate tens of gigabytes.
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal("", string.Concat(answer.Select(character => scanner.Append($"{character}"))) + scanner.Finish());
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(argument, ((JsonElement)Assert.Single(scanner.Calls).Arguments!["a"]!).GetString());
+        Assert.True(allocated < 50_000_000, $"{allocated}");
     }
 
     [Fact]

@@ -143,6 +143,58 @@ public sealed class ToolCallingTests
         Refused(qwen, null, [new(ChatRole.Tool, [new FunctionResultContent("1", new DataContent(new byte[] { 1 }, "image/png"))])], "DataContent");
     }
 
+    [Theory]
+    [InlineData("{% for t in tools %}{{ t | tojson }}{% endfor %}<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>")]
+    [InlineData("{% for t in tools %}{{ t | tojson }}{% endfor %}<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>")]
+    [InlineData("[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% for m in messages %}{% for c in m.tool_calls or [] %}[TOOL_CALLS]{{ c.function.name }}[ARGS]{{ c.function.arguments }}{% endfor %}{% endfor %}")]
+    public void Formats_that_begin_like_one_that_can_be_read_are_refused(string template)
+    {
+        using ScriptedModel model = new(template, _ => "");
+        Refused(model, new() { Tools = [Add] }, "scripted.jinja", "format", "'add'");
+    }
+
+    [Fact]
+    public void Tools_that_cannot_be_written_are_named()
+    {
+        using ScriptedModel model = new(ScriptedModel.Family("qwen2.5"), _ => "");
+        Broken(model, new() { Tools = [null!] }, [Question], "Tool 0");
+        Broken(model, new() { Tools = [Add, null!] }, [Question], "Tool 1");
+        Broken(model, new() { Tools = [AIFunctionFactory.CreateDeclaration("empty", "x", default)] }, [Question], "'empty'");
+        foreach (int depth in (int[])[62, 63, 64, 65, 100])
+            Broken(model, new() { Tools = [Add, AIFunctionFactory.CreateDeclaration("deep", "x", Nested(depth))] }, [Question], "'deep'");
+        model.Client.GetStreamingResponseAsync([Question], new() { Tools = [AIFunctionFactory.CreateDeclaration("deep", "x", Nested(55))] });
+    }
+
+    [Fact]
+    public void Calls_and_results_that_cannot_be_written_are_named()
+    {
+        using ScriptedModel model = new(ScriptedModel.Family("qwen2.5"), _ => "");
+        List<object> cycle = [];
+        cycle.Add(cycle);
+        foreach (object broken in (object[])[cycle, Nested(100), default(JsonElement), (Action)(() => { }), double.NaN, new Failing()])
+        {
+            Broken(model, null, [Question, new(ChatRole.Assistant, [new FunctionCallContent("call7", "f", new Dictionary<string, object?> { ["a"] = broken })])], "'call7'", "'f'");
+            Broken(model, null, [Question, new(ChatRole.Tool, [new FunctionResultContent("call8", new { broken })])], "'call8'");
+        }
+    }
+
+    private sealed class Failing
+    {
+        public int Value => throw new InvalidOperationException("failing");
+    }
+
+    private static JsonElement Nested(int depth)
+    {
+        string json = string.Concat(Enumerable.Repeat("{\"a\":", depth)) + "{}" + new string('}', depth);
+        return JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 1_000 }).RootElement;
+    }
+
+    private static void Broken(ScriptedModel model, ChatOptions? options, ChatMessage[] messages, params string[] culprits)
+    {
+        var error = Assert.Throws<ArgumentException>(() => { _ = model.Client.GetStreamingResponseAsync(messages, options); });
+        Assert.All(culprits, culprit => Assert.Contains(culprit, error.Message, StringComparison.Ordinal));
+    }
+
     private static int Argument(FunctionCallContent call, string name) => ((JsonElement)call.Arguments![name]!).GetInt32();
 
     private static void Refused(ScriptedModel model, ChatOptions options, params string[] culprits) =>

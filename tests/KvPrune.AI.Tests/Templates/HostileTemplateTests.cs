@@ -151,6 +151,45 @@ public sealed class HostileTemplateTests
         Assert.Equal(new string('<', 50) + new string('>', 50), template.Render(Messages, true, [schema]).Text);
     }
 
+    // These write tools and calls before the template runs: phi-4-mini both, smollm3 calls only.
+    [Theory]
+    [InlineData("phi-4-mini", true, 61)]
+    [InlineData("phi-4-mini", false, 62)]
+    [InlineData("smollm3", false, 62)]
+    public void Tools_and_calls_nested_too_deeply_to_be_written_name_the_template(string family, bool asTool, int depth)
+    {
+        JsonElement deep = JsonElement.Parse(Repeat("{\"a\":", depth) + "1" + new string('}', depth));
+        AssertFails(family, asTool, deep, "nested too deeply");
+        JsonElement shallow = JsonElement.Parse(Repeat("{\"a\":", 50) + "1" + new string('}', 50));
+        Assert.Contains("\"a\"", Load(family).Render(Call(shallow), true, asTool ? [shallow] : null).Text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("phi-4-mini", true)]
+    [InlineData("phi-4-mini", false)]
+    [InlineData("smollm3", false)]
+    public void Tools_and_calls_too_long_to_be_written_name_the_template(string family, bool asTool)
+    {
+        // Each control character becomes six in JSON.
+        JsonElement large = JsonSerializer.SerializeToElement(new { a = new string('\u0001', 700_000) });
+        AssertFails(family, asTool, large, "characters");
+    }
+
+    private static void AssertFails(string family, bool asTool, JsonElement value, string problem)
+    {
+        ChatTemplate template = Load(family);
+        var exception = Assert.Throws<ChatTemplateException>(() =>
+            asTool ? template.Render(Messages, true, [value]) : template.Render(Call(value), true));
+        Assert.Equal((family, 0), (exception.File, exception.Line));
+        Assert.Contains(problem, exception.Message, StringComparison.Ordinal);
+    }
+
+    private static TemplateMessage[] Call(JsonElement arguments) =>
+        [new("user", "?"), new("assistant", "") { ToolCalls = [new("abcdefghi", "f", arguments)] }];
+
+    private static ChatTemplate Load(string family) => ChatTemplate.Parse(
+        File.ReadAllText(TestFiles.Path($"tests/KvPrune.AI.Tests/Templates/families/{family}.jinja")), family, Tokens, new FixedClock());
+
     private static string RepeatUpToEnd(string template, int times)
     {
         string[] parts = template.Split("END");

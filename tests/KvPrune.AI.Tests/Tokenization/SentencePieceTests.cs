@@ -58,6 +58,25 @@ public sealed class SentencePieceTests
         Assert.Equal(" the", GoldenFamilies.Load("gemma").Decode(GoldenFamilies.Load("gemma").Encode(" the")));
     }
 
+    [Fact]
+    public void An_interrupted_text_goes_on_with_its_space()
+    {
+        int[] the = Llama.Encode("the");
+        IStreamingDetokenizer detokenizer = Llama.CreateDetokenizer();
+        Assert.Equal("the", string.Concat(the.Select(detokenizer.Append)));
+        Assert.Equal("", detokenizer.Interrupt());
+        Assert.Equal(" the", string.Concat(the.Select(detokenizer.Append)));
+        Assert.Equal("", detokenizer.Flush());
+        Assert.Equal("", detokenizer.Interrupt());
+        Assert.Equal(" the", string.Concat(the.Select(detokenizer.Append)));
+        // The first byte of a character that never comes.
+        int start = Llama.Encode("\U0001FAE8").First(id => detokenizer.Append(id).Length == 0);
+        detokenizer.Flush();
+        Assert.Equal("", detokenizer.Append(start));
+        Assert.Equal("\uFFFD", detokenizer.Interrupt());
+        Assert.Equal(" the", string.Concat(the.Select(detokenizer.Append)));
+    }
+
     [Theory]
     [InlineData("llama2")]
     [InlineData("gemma")]

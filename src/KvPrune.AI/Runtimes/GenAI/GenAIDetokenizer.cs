@@ -17,6 +17,8 @@ internal sealed class GenAIDetokenizer : IStreamingDetokenizer
         return Marshal.PtrToStringUTF8(text) ?? "";
     }
 
+    public string Interrupt() => "";
+
     public string Flush()
     {
         _stream.Dispose(); // answers end with this; those that fail leave it to the finalizer

@@ -176,6 +176,10 @@ public sealed class GenAITokenizerTests
             Assert.Equal(line, Stream(genai.Text.Tokenizer.CreateDetokenizer(), Encode(line)));
         }
         Assert.Equal("ab", Stream(genai.Text.Tokenizer.CreateDetokenizer(), Encode("a<|end|>b")));
+        IStreamingDetokenizer interrupted = genai.Text.Tokenizer.CreateDetokenizer();
+        Assert.Equal("a word", string.Concat(Encode("a word").Select(interrupted.Append)));
+        Assert.Equal("", interrupted.Interrupt());
+        Assert.Equal(" word", string.Concat(Encode(" word").Select(interrupted.Append)));
     }
 
     [Fact]
