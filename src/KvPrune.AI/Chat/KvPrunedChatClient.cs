@@ -59,7 +59,8 @@ public sealed class KvPrunedChatClient : IChatClient
     /// <exception cref="NotSupportedException">A message or an option asks for what the client cannot do.</exception>
     /// <remarks>
     /// While the answer is awaited also <see cref="PromptTooLongException"/>, <see cref="KvBudgetExceededException"/>,
-    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>.
+    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>, and <see cref="TokenizerFormatException"/>
+    /// where a pattern of tokenizer.json takes too long on the prompt.
     /// </remarks>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
