@@ -60,8 +60,9 @@ public sealed class KvPrunedChatClient : IChatClient
     /// <exception cref="NotSupportedException">A message or an option asks for what the client cannot do.</exception>
     /// <remarks>
     /// While the answer is awaited also <see cref="PromptTooLongException"/>, <see cref="KvBudgetExceededException"/>,
-    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>, and for a grammar that cannot be used
-    /// <see cref="ArgumentException"/> or <see cref="NotSupportedException"/>.
+    /// <see cref="ChatTemplateException"/>, <see cref="GenerationException"/>, for a grammar that cannot be used
+    /// <see cref="ArgumentException"/> or <see cref="NotSupportedException"/>, and <see cref="TokenizerFormatException"/>
+    /// where a pattern of tokenizer.json takes too long on the prompt.
     /// </remarks>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)

@@ -8,11 +8,10 @@ namespace KvPrune.AI.Templates;
 /// Templates are Jinja 2 in the environment that chat templates are written for: trim_blocks and lstrip_blocks on, break
 /// and continue, tojson without HTML escapes, raise_exception, strftime_now. There are if, for, set, macro and
 /// generation, all operators but **, and the tests, filters and methods that chat templates use; call blocks, recursive
-/// loops, inheritance and the formatting of text are missing. Statements, filters, tests and functions that are
-/// unknown fail when the template loads; what depends on values, such as formatting text with % or a method that a value
-/// does not have, fails when it renders. The variables
-/// are messages, tools, add_generation_prompt, the special tokens of tokenizer_config.json such as bos_token, and
-/// documents, which is none. Safe for concurrent use.
+/// loops, inheritance and the formatting of text are missing. Statements, filters, tests and functions that are unknown
+/// fail when the template loads; what depends on values, such as formatting text with % or a method that a value does not
+/// have, fails when it renders. The variables are messages, tools, add_generation_prompt, the special tokens of
+/// tokenizer_config.json such as bos_token, and documents, which is none. Safe for concurrent use.
 /// </remarks>
 public sealed class ChatTemplate : IChatTemplate
 {

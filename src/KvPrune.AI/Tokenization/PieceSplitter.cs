@@ -26,6 +26,7 @@ internal static class PieceSplitter
     /// <summary>Start and length of every piece, in order.</summary>
     /// <param name="text">Well-formed UTF-16.</param>
     /// <param name="steps">Applied one after the other, each to the pieces of the one before.</param>
+    /// <exception cref="TokenizerFormatException">A pattern takes too long on this text; names its entry.</exception>
     public static List<(int Start, int Length)> Split(ReadOnlySpan<char> text, IReadOnlyList<SplitStep> steps)
     {
         List<(int Start, int Length)> pieces = [(0, text.Length)];
@@ -56,8 +57,17 @@ internal static class PieceSplitter
         foreach (SplitStep step in steps)
         {
             var cut = new List<(int Start, int Length)>();
-            foreach ((int start, int length) in pieces)
-                new Cutter(step, cut).Cut(text.Slice(start, length), start);
+            try
+            {
+                foreach ((int start, int length) in pieces)
+                    new Cutter(step, cut).Cut(text.Slice(start, length), start);
+            }
+            catch (RegexMatchTimeoutException exception)
+            {
+                throw new TokenizerFormatException(
+                    step.File, step.Entry, $"a match of this pattern takes more than {exception.MatchTimeout}.", exception);
+            }
+
             pieces = cut;
         }
 

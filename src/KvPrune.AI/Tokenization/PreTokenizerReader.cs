@@ -52,7 +52,7 @@ internal sealed class PreTokenizerReader
                 _steps.Add(new(single ? SplitPattern.Digit : SplitPattern.Digits, SplitBehavior.Isolated));
                 break;
             case "Split":
-                _steps.Add(new(ReadPattern(entry), ReadBehavior(entry), entry.Flag("invert")));
+                _steps.Add(new(ReadPattern(entry), ReadBehavior(entry), entry.Flag("invert"), entry.File, entry.Path + ".pattern"));
                 break;
             default:
                 throw entry.Fail("type", $"only ByteLevel, Metaspace, Digits and Split are supported, not {entry.Type}.");

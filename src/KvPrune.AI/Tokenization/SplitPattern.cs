@@ -6,6 +6,9 @@ namespace KvPrune.AI.Tokenization;
 internal static partial class SplitPattern
 {
     // Compiled for a pattern that a file brings: every prompt goes through it.
+    // Translation refuses what takes exponential time; what takes quadratic time shows only in a long text.
+    private static readonly TimeSpan MatchTimeout = TimeSpan.FromSeconds(10);
+
     private const RegexOptions Options = RegexOptions.CultureInvariant | RegexOptions.Compiled;
 
     /// <summary>The one of the pre-tokenizer "ByteLevel" itself.</summary>
@@ -24,7 +27,7 @@ internal static partial class SplitPattern
     /// <param name="text">Of characters in the basic plane, none of which is <see cref="PieceSplitter.IsStandIn"/>.</param>
     public static Regex Literal(string text) => new(Regex.Escape(text), RegexOptions.CultureInvariant);
 
-    /// <summary>A pattern as Hugging Face's tokenizers read it.</summary>
+    /// <summary>A pattern as Hugging Face's tokenizers read it. A match that takes 10 s times out.</summary>
     /// <exception cref="FormatException">A construct that is not supported; says which.</exception>
-    public static Regex Translate(string pattern) => new(new SplitPatternTranslator(pattern).Translate(), Options);
+    public static Regex Translate(string pattern) => new(new SplitPatternTranslator(pattern).Translate(), Options, MatchTimeout);
 }

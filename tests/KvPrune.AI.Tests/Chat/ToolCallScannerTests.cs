@@ -100,7 +100,7 @@ public sealed class ToolCallScannerTests
         var scanner = new ToolCallScanner(ToolCallFormat.Tagged, Names);
         string argument = string.Concat(Enumerable.Repeat("</tool_call> ", 400));
         string answer = "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": \"" + argument + "\"}}</tool_call>";
-        // Each mark is parsed up to once; parsing all of them at every character would allocate tens of gigabytes.
+        // Each mark is parsed up to once; parsing all of them at every character would allocate gigabytes.
         long before = GC.GetAllocatedBytesForCurrentThread();
         Assert.Equal("", string.Concat(answer.Select(character => scanner.Append($"{character}"))) + scanner.Finish());
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;

@@ -55,6 +55,8 @@ public sealed class FamilyTests
     public void Special_tokens_come_from_the_template_alone(string family)
     {
         ChatTemplate template = Load(family);
+        string[] foreigns = ["\uE000mark\uE001", "{{ 7 * 7 }}", "\U000E0041", "celsius"];
+        int[] found = new int[foreigns.Length];
         foreach (JsonElement conversation in Goldens.Value.GetProperty("conversations").EnumerateArray())
         {
             (List<TemplateMessage> messages, List<JsonElement>? tools, bool prompt) = Read(conversation);
@@ -64,21 +66,27 @@ public sealed class FamilyTests
             List<TemplateMessage> marked = [.. messages.Select(message => message with { Content = message.Content + "\uE000mark\uE001" })];
             if (TryRender(template, marked, tools, prompt) is not { } rendered)
                 continue;
-            foreach (string foreign in (string[])["\uE000mark\uE001", "{{ 7 * 7 }}", "\U000E0041", "celsius"])
-            {
-                AssertUntrusted(rendered, foreign);
-                AssertUntrusted(hostile, foreign);
-            }
+            for (int i = 0; i < foreigns.Length; i++)
+                found[i] += AssertUntrusted(rendered, foreigns[i]) + AssertUntrusted(hostile, foreigns[i]);
         }
+
+        // "celsius" stands in tools only, which some templates do not use.
+        int[] least = [200, 10, 2, template.Tools.Placement == ToolPlacement.None ? 0 : 10];
+        Assert.All(found.Zip(least), count => Assert.True(count.First >= count.Second, string.Join(", ", found)));
     }
 
-    private static void AssertUntrusted(RenderedPrompt prompt, string text)
+    /// <summary>How often the text stands in the prompt, each time within an untrusted span.</summary>
+    private static int AssertUntrusted(RenderedPrompt prompt, string text)
     {
+        int count = 0;
         for (int at = prompt.Text.IndexOf(text, StringComparison.Ordinal); at >= 0;
             at = prompt.Text.IndexOf(text, at + 1, StringComparison.Ordinal))
         {
+            count++;
             Assert.Contains(prompt.UntrustedSpans, span => span.Start.Value <= at && span.End.Value >= at + text.Length);
         }
+
+        return count;
     }
 
     private static ChatTemplate Load(string family) => ChatTemplate.Parse(

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using KvPrune.AI.Tokenization;
 
 namespace KvPrune.AI.Tests.Tokenization;
@@ -74,6 +75,17 @@ public sealed class SplitPatternTests
     {
         Assert.Throws<FormatException>(() => SplitPattern.Translate(new string('a', 5000)));
         Assert.Throws<FormatException>(() => SplitPattern.Translate(string.Concat(Enumerable.Repeat("(", 2000))));
+    }
+
+    [Fact]
+    public void A_pattern_that_takes_too_long_is_named()
+    {
+        Assert.InRange(SplitPattern.Translate("a+b").MatchTimeout, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(1));
+        var slow = new SplitStep(
+            new Regex("(?:a|aa)+[^a]", RegexOptions.CultureInvariant, TimeSpan.FromMilliseconds(20)), SplitBehavior.Isolated,
+            File: "tokenizer.json", Entry: "pre_tokenizer.pattern");
+        var error = Assert.Throws<TokenizerFormatException>(() => PieceSplitter.Split(new string('a', 100), [slow]));
+        Assert.Equal(("tokenizer.json", "pre_tokenizer.pattern"), (error.File, error.Entry));
     }
 
     [Theory]
