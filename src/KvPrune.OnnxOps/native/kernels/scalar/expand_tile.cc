@@ -20,10 +20,12 @@ void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded) 
   SectionReader values(format.value, tile);
   for (int first = 0; first < format.value.lanes; first += kBlockLanes) {
     values.ReadBlock(block);
+    const int lanes = std::min(kBlockLanes, format.head_size - first);
     for (int token = 0; token < kTileTokens; ++token) {
       const float scale = values.Scale(token);
-      for (int lane = 0; lane < kBlockLanes; ++lane)
-        expanded[token * kBlockLanes + lane] = block[token * kBlockLanes + lane] * scale;
+      float* row = expanded + token * kBlockLanes;
+      for (int lane = 0; lane < lanes; ++lane) row[lane] = block[token * kBlockLanes + lane] * scale;
+      std::fill(row + lanes, row + kBlockLanes, 0.0f);  // int4's zero point makes something of the padding
     }
     expanded += kTileTokens * kBlockLanes;
   }
