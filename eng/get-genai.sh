@@ -19,7 +19,7 @@ matches "$library" && exit 0
 command -v npm > /dev/null || { echo "npm is not installed; it fetches the library." >&2; exit 1; }
 
 mkdir -p .genai
-work=$(mktemp -d .genai/fetch.XXXXXX)
+work=$(mktemp -d -p .genai)
 trap 'rm -rf "$work"' EXIT
 archive=$(npm pack --silent --pack-destination "$work" "$package")
 tar -xzf "$work/$archive" -C "$work" "$member"
