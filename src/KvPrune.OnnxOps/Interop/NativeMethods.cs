@@ -6,7 +6,7 @@ namespace KvPrune.OnnxOps.Interop;
 internal static unsafe partial class NativeMethods
 {
     public const string Library = "kvprune";
-    public const uint AbiVersion = 1;
+    public const uint AbiVersion = 2;
 
     [LibraryImport(Library)]
     public static partial uint kvp_abi_version();

@@ -149,6 +149,7 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
     if (!status.ok()) return status;
     Policy checked_policy;
     status = MakePolicy(*policy, checked_shape, &checked_policy);
+    if (status.ok()) status = CheckBuilt(checked_policy);
     if (!status.ok()) return status;
     if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX)
       return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^31 - 1"};
@@ -164,6 +165,7 @@ kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, i
     if (sequence == nullptr) return Null("sequence");
     Policy checked;
     Status status = MakePolicy(*policy, manager->manager->shape(), &checked);
+    if (status.ok()) status = CheckBuilt(checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = Sequence::Create(manager->manager, checked, &made);
