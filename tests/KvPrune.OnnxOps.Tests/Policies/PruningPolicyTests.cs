@@ -59,7 +59,7 @@ public class PruningPolicyTests
         Clash(Evicting(Half with { TokenBudget = 9 }), "Eviction", "only one of them");
         Clash(Evicting(new() { TokenBudget = 9 }) with { Layers = [new() { TokenSparsity = 0 }] }, "Eviction", "only one of them");
         Clash(Evicting(Half with { Heads = HeadBudgets.Global, PyramidSlope = 20 }), "Eviction", "leaves the layers' budgets");
-        var layers = (LayerSparsities)[new() { TokenSparsity = 0.1 }];
+        LayerSparsities layers = [new() { TokenSparsity = 0.1 }];
         Clash(Evicting(Half with { Heads = HeadBudgets.Global }) with { Layers = layers }, "Eviction", "leaves the layers' budgets");
         Clash(Evicting(Half with { PyramidSlope = 20 }) with { Layers = layers }, "Eviction", "both set the layers' budgets");
         var recency = Half with { Score = TokenScore.Recency };
