@@ -11,7 +11,6 @@ namespace kvprune {
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
-      prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
       slabs_(manager_->shape().layers),
       packed_(manager_->shape().layers) {

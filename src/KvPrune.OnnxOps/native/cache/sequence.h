@@ -67,13 +67,11 @@ class Sequence {
   PromptRows& PreparePromptRows(int layer);
   // Run: whether the step fills its segment, so that the layer is to be sealed.
   bool StepSeals() const { return step_->seals; }
-  // Run: creates the slab that takes a layer's sealed rows (null when none leave the window).
-  Status CreatePromptSlab(std::shared_ptr<TileSlab>* slab);
-  // Run: takes the sealed slab and moves the rows after it into the tail, which it returns.
+  // Run: takes the slab of a layer's sealed rows (null when none leave the window) and moves the rows after
+  // them into the tail, which it returns.
   const DenseTail& FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab);
-  // Run, after that: creates the slab of the tail's oldest tile where it is to be packed by now, to be seen
-  // as StepPacks(layer).
-  Status PackAheadOfPrompt(int layer);
+  // Run, after that: takes what was packed of that tail, or null.
+  void KeepPacked(int layer, std::shared_ptr<const TileSlab> slab) { step_->packs[layer] = std::move(slab); }
   // Run: the slab into which the step packs the tail's oldest tile of `layer`, or null.
   const TileSlab* StepPacks(int layer) const { return step_->packs[layer].get(); }
 
@@ -125,7 +123,6 @@ class Sequence {
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
-  const TileFormat prompt_format_;
   const TileFormat generated_format_;
 
   std::mutex mutex_;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "cache/pack_ahead.h"
+#include "cache/seal_layer.h"
 #include "cache/sequence.h"
 
 namespace kvprune {
@@ -37,14 +38,14 @@ Status Sequence::BeginPromptStep(Step* step) {
     if (!status.ok()) return status;
   }
   if (step->new_tokens == segment_->tokens)
-    return PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), segment_->tokens,
-                              &step->whole);
+    return PromptRows::Create(manager_->account(), shape(), PromptNeeds::Of(policy_), SegmentRowCapacity(),
+                              segment_->tokens, &step->whole);
   if (!segment_->rows.empty()) return {};
 
   std::vector<PromptRows> rows(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
-    Status status = PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(),
-                                       segment_->tokens, &rows[layer]);
+    Status status = PromptRows::Create(manager_->account(), shape(), PromptNeeds::Of(policy_),
+                                       SegmentRowCapacity(), segment_->tokens, &rows[layer]);
     if (!status.ok()) return status;
     for (int head = 0; head < shape().kv_heads; ++head)
       tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), rows[layer].keys(head),
@@ -117,22 +118,11 @@ PromptRows& Sequence::PreparePromptRows(int layer) {
   return step_->whole;
 }
 
-Status Sequence::CreatePromptSlab(std::shared_ptr<TileSlab>* slab) {
-  const int64_t tiles = policy_.SealableTiles(dense_rows() + step_->new_tokens);
-  if (tiles == 0) return {};
-  return TileSlab::Create(manager_->account(), prompt_format_, shape().kv_heads, tiles, slab);
-}
-
 const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab) {
-  const int64_t first = slab ? slab->tokens() : 0;
-  const int64_t rows = dense_rows() + step_->new_tokens;
   const bool whole = StepIsWholeSegment();
   PromptRows& source = whole ? step_->whole : segment_->rows[layer];
   DenseTail& tail = step_->tail ? *step_->tail : *tail_;
-  for (int head = 0; head < shape().kv_heads; ++head)
-    for (int64_t row = first; row < rows; ++row)
-      tail.Write(layer, head, static_cast<int>(row - first), source.keys(head) + row * shape().head_size,
-                 source.values(head) + row * shape().head_size);
+  WriteTailRows(shape(), policy_, source, dense_rows() + step_->new_tokens, layer, tail);
   step_->new_slabs[layer] = std::move(slab);
   if (!whole) {
     // Frees this layer before the next one seals: the peak is one layer less.
@@ -140,16 +130,6 @@ const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const Ti
     step_->consumed_rows = true;
   }
   return tail;
-}
-
-Status Sequence::PackAheadOfPrompt(int layer) {
-  const int64_t rows = dense_rows() + step_->new_tokens;
-  const int64_t dense = rows - policy_.SealableTiles(rows) * kTileTokens;
-  if (layer >= PackAhead::PackedLayers(policy_, shape().layers, dense)) return {};
-  std::shared_ptr<TileSlab> slab;
-  Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
-  if (status.ok()) step_->packs[layer] = std::move(slab);
-  return status;
 }
 
 Status Sequence::CheckStepComplete() {
