@@ -66,7 +66,7 @@ Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, 
                       TaskRunner& tasks) {
   Sequence& sequence = *rows.sequence;
   PromptRows& prompt_rows = sequence.PreparePromptRows(parameters.layer);
-  Collect(parameters, rows, prompt_rows);
+  if (!sequence.StepProbes()) Collect(parameters, rows, prompt_rows);
   if (dense != nullptr && sequence.sealed_tokens() == 0) {
     Status status = dense->Run(rows, prompt_rows, sequence.dense_rows(), sequence.step_tokens());
     if (!status.ok()) return status;

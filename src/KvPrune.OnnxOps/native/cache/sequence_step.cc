@@ -12,11 +12,7 @@ Status Sequence::BeginStep(int new_tokens) {
   const std::lock_guard lock(mutex_);
   Status status = CheckIdle();
   if (!status.ok()) return status;
-  Step step;
-  step.new_tokens = new_tokens;
-  step.layer_done.assign(shape().layers, false);
-  step.new_slabs.resize(shape().layers);
-  step.packs.resize(shape().layers);
+  Step step(new_tokens, shape().layers);
   status = segment_ ? BeginPromptStep(&step) : BeginDecodeStep(&step);
   if (!status.ok()) return status;
   step_ = std::move(step);
@@ -24,11 +20,17 @@ Status Sequence::BeginStep(int new_tokens) {
 }
 
 Status Sequence::BeginPromptStep(Step* step) {
-  const int64_t left = segment_->start + segment_->tokens - length_;
+  const int64_t left = SegmentEnd() - length_;
+  if (left == 0)
+    return {KVP_INVALID_STATE,
+            "the deferred segment is full: what follows it needs a sequence sealed from it"};
   if (step->new_tokens < 1 || step->new_tokens > left)
     return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(step->new_tokens) +
                                       " tokens does not fit the open segment, of which " +
                                       std::to_string(left) + " tokens are left"};
+  if (std::find(segment_->filled.begin(), segment_->filled.end(), true) != segment_->filled.end())
+    return {KVP_INVALID_STATE, "layers of the deferred segment were filled without a step"};
+  if (segment_->deferred) return PrepareSegmentRows();
   step->seals = step->new_tokens == left;
   if (step->seals) ReserveForSealing();
   // Sealing rewrites the tail; one that holds rows is kept for a rollback or a checkpoint.
@@ -38,14 +40,17 @@ Status Sequence::BeginPromptStep(Step* step) {
     if (!status.ok()) return status;
   }
   if (step->new_tokens == segment_->tokens)
-    return PromptRows::Create(manager_->account(), shape(), PromptNeeds::Of(policy_), SegmentRowCapacity(),
+    return PromptRows::Create(manager_->account(), shape(), segment_->needs, SegmentRowCapacity(),
                               segment_->tokens, &step->whole);
-  if (!segment_->rows.empty()) return {};
+  return PrepareSegmentRows();
+}
 
+Status Sequence::PrepareSegmentRows() {
+  if (!segment_->rows.empty()) return {};
   std::vector<PromptRows> rows(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
-    Status status = PromptRows::Create(manager_->account(), shape(), PromptNeeds::Of(policy_),
-                                       SegmentRowCapacity(), segment_->tokens, &rows[layer]);
+    Status status = PromptRows::Create(manager_->account(), shape(), segment_->needs, SegmentRowCapacity(),
+                                       segment_->tokens, &rows[layer]);
     if (!status.ok()) return status;
     for (int head = 0; head < shape().kv_heads; ++head)
       tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), rows[layer].keys(head),
@@ -150,6 +155,10 @@ Status Sequence::CommitStep() {
   const std::lock_guard lock(mutex_);
   Status status = CheckComplete();
   if (!status.ok()) return status;
+  if (step_->probes) {
+    step_.reset();
+    return {};
+  }
   const bool prompt = StepIsPrompt();
   const int64_t dense = dense_rows();
   length_ += step_->new_tokens;
@@ -165,7 +174,7 @@ Status Sequence::CommitStep() {
     if (step_->tail) tail_ = std::move(step_->tail);
   }
   step_.reset();
-  if (prompt && length_ == segment_->start + segment_->tokens) {
+  if (prompt && !segment_->deferred && length_ == SegmentEnd()) {
     segment_.reset();
     AddCheckpoint();
   }
