@@ -47,7 +47,7 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
 void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int kv_head,
                     const TileSlab& slab) {
   const ModelShape& shape = sequence.shape();
-  uint8_t* channels = slab.channels(kv_head);
+  uint8_t* channels = slab.key_channels(kv_head);
   if (!sequence.policy().IsQueryAware()) {
     for (int j = 0; j < shape.head_size; ++j) channels[j] = static_cast<uint8_t>(j);
     return;
@@ -57,7 +57,7 @@ void ChooseChannels(const Sequence& sequence, const PromptRows& prompt_rows, int
   SelectThinkChannels(
       prompt_rows.observed() + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size, observed,
       prompt_rows.observed_stride(), shape.group(), prompt_rows.keys(kv_head), slab.tokens(), shape.head_size,
-      slab.format().key_channels, channels);
+      slab.format(kv_head).key_channels, channels);
 }
 
 Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const PromptRows& prompt_rows,
@@ -69,14 +69,14 @@ Status SealLayer(const LayerParameters& parameters, Sequence& sequence, const Pr
   if (slab) {
     tasks.For(static_cast<size_t>(shape.kv_heads),
               [&](size_t head) { ChooseChannels(sequence, prompt_rows, static_cast<int>(head), *slab); });
-    const int64_t tiles = slab->tiles();
+    const int64_t tiles = slab->tokens() / kTileTokens;
     const int64_t tile_floats = static_cast<int64_t>(kTileTokens) * shape.head_size;
     tasks.For(static_cast<size_t>(shape.kv_heads * tiles), [&](size_t index) {
       const int head = static_cast<int>(static_cast<int64_t>(index) / tiles);
       const int64_t tile = static_cast<int64_t>(index) % tiles;
-      Kernels().pack_tile(slab->format(), prompt_rows.keys(head) + tile * tile_floats,
+      Kernels().pack_tile(slab->format(head), prompt_rows.keys(head) + tile * tile_floats,
                           prompt_rows.values(head) + tile * tile_floats, shape.head_size,
-                          slab->channels(head), slab->tile(head, tile));
+                          slab->key_channels(head), slab->value_channels(head), slab->tile(head, tile));
     });
   }
   const DenseTail& tail = sequence.FinishSealedLayer(parameters.layer, std::move(slab));
