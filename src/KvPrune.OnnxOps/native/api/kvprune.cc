@@ -258,6 +258,13 @@ kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, i
   });
 }
 
+kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv_head, int64_t tokens,
+                             uint8_t* kept) {
+  return WithSequence(sequence, [&](Sequence& found) {
+    return kept ? found.ReadKept(layer, kv_head, tokens, kept) : Null("kept");
+  });
+}
+
 kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count) {
   return Guard([&]() -> Status {
     std::vector<std::shared_ptr<Sequence>> found;

@@ -234,12 +234,16 @@ KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
  */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
- * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [rows, head_size], where
+ * Rows of one KV head as attention reads them, pruned entries and rows 0: keys and values are [rows, head_size], where
  * rows must be the sequence's length.
  * For tests and evaluation.
  */
 KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, int64_t rows,
                                      float* keys, float* values);
+/* Which tokens one KV head still has rows of: kept[t] is 1 or 0, for `tokens` tokens, which must be the
+ * sequence's length. */
+KVP_API kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv_head, int64_t tokens,
+                                     uint8_t* kept);
 
 /*
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
