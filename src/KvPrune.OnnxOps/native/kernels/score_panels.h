@@ -79,7 +79,7 @@ struct ScorePanels {
     power = power * fraction + 2.40221197e-1f;
     power = power * fraction + 6.93146967e-1f;
     power = power * fraction + 1.00000007f;
-    const auto biased = (Unsigned)__builtin_convertvector(whole, Int) + 127u;
+    const auto biased = (Unsigned) __builtin_convertvector(whole, Int) + 127u;
     const auto scaled = power * (Float)(biased << 23);
     return exponent < -126.0f ? Float{} : scaled;
   }
@@ -161,7 +161,9 @@ struct ScorePanels {
     return (parts[0][0] + parts[0][1]) + (parts[0][2] + parts[0][3]);
   }
 
-  static constexpr ScoreKernels Table() { return {Multiply, Exponentials, AddLanes, MaxLanes}; }
+  static constexpr ScoreKernels Table() {
+    return {Multiply, Exponentials, AddLanes, MaxLanes};
+  }
 };
 
 }  // namespace

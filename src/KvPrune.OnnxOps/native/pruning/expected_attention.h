@@ -50,8 +50,8 @@ struct RotaryRows {
 inline constexpr int64_t kExpectedPositions = 512;
 
 // Turns mean and covariance of queries before rotation into those of the next kExpectedPositions queries from
-// `position` on: R mean and R covariance R^T with the averaged rotation R (arXiv 2510.00636, section 3). Where
-// the caches end the average is over what is left of them, at least their last position.
+// `position` on: R mean and R covariance R^T with the averaged rotation R (arXiv 2510.00636, section 3).
+// Where the caches end the average is over what is left of them, at least their last position.
 void RotateAhead(const RotaryRows& rotary, int64_t position, int head_size, double* mean, double* covariance);
 
 // Expected attention of one query head to every key (arXiv 2510.00636, section 3):
@@ -59,13 +59,13 @@ void RotateAhead(const RotaryRows& rotary, int64_t position, int head_size, doub
 //   z_t = scale mean . k_t + scale^2 / 2 k_t^T covariance k_t,   attention[t] += softmax over t of z
 //
 // from `mean` and `covariance` after RotateAhead. Sinks, softcap and sliding windows of a layer have no place
-// in the closed form and are left out. `logits` is working space of keys.count doubles. A caller sums over the
-// group's heads in `attention` and calls ExpectedScores.
+// in the closed form and are left out. `logits` is working space of keys.count doubles. A caller sums over
+// the group's heads in `attention` and calls ExpectedScores.
 void AddExpectedAttention(const TokenRows& keys, int head_size, float scale, const double* mean,
                           const double* covariance, double* logits, double* attention);
 
-// scores[t] = attention[t] / group * norms[t], with the norms of the values. (The reference implementation can
-// add a constant to the attention first, and does not by default.)
+// scores[t] = attention[t] / group * norms[t], with the norms of the values. (The reference implementation
+// can add a constant to the attention first, and does not by default.)
 Status ExpectedScores(const double* attention, const float* norms, int64_t tokens, int group, float* scores);
 
 }  // namespace kvprune

@@ -53,10 +53,11 @@ class QueryBlock {
         float factors[kPanelLanes];
         const float* max = PanelMax(panel);
         for (int lane = 0; lane < kPanelLanes; ++lane)
-          factors[lane] = lane >= rows_ || sum_[lane] == 0 ? 0.0f
-                                          : static_cast<float>(std::exp(static_cast<double>(max[lane]) -
-                                                                        static_cast<double>(max_[lane])) /
-                                                               sum_[lane]);
+          factors[lane] = lane >= rows_ || sum_[lane] == 0
+                              ? 0.0f
+                              : static_cast<float>(std::exp(static_cast<double>(max[lane]) -
+                                                            static_cast<double>(max_[lane])) /
+                                                   sum_[lane]);
         visit(Panel(panel), static_cast<int>(std::min<int64_t>(kPanelRows, range.end - token)), factors,
               offset + token);
       }
@@ -138,8 +139,8 @@ class QueryBlock {
   const ScoreKernels& kernels_;
   float* transposed_;
   float* panels_;
-  int rows_ = 0;           // lanes with a query
-  int64_t first_ = 0;      // of the positions that some lane sees
+  int rows_ = 0;       // lanes with a query
+  int64_t first_ = 0;  // of the positions that some lane sees
   int64_t end_ = 0;
   int64_t all_first_ = 0;  // of those that every query sees
   int64_t all_end_ = 0;
