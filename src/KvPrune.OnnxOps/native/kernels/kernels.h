@@ -6,6 +6,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/float16.h"
+#include "kernels/score_kernels.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
@@ -81,6 +82,9 @@ struct KernelTable {
   // Scales and zeros are 0 or normal numbers, so that processors that flush subnormals read the same.
   void (*pack_tile)(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
                     const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
+
+  // What the scores of tokens and channels are made of.
+  const ScoreKernels* scores;
 };
 
 // The kernels in use: the best ones this CPU runs unless UseKernels chose others.

@@ -17,6 +17,8 @@ void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queri
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
 
+extern const ScoreKernels kScores;
+
 }  // namespace kvprune::avx2
 
 #endif  // KVPRUNE_KERNELS_AVX2_AVX2_H_

@@ -19,6 +19,8 @@ void ExpandRows(const float* keys, const float* values, int rows, int head_size,
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
               const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
 
+extern const ScoreKernels kScores;
+
 }  // namespace kvprune::avx512
 
 // The same with bfloat16 dot products (Sapphire Rapids, Zen 4), which round queries and weights to bfloat16.

@@ -19,6 +19,8 @@ void PackTile(const TileFormat& format, const float* keys, const float* values, 
 // state->max, after raising that maximum and rescaling what the row has so far.
 void AddLogits(AttentionState* state, int row, int channels, float softcap, float* logits, int count);
 
+extern const ScoreKernels kScores;
+
 }  // namespace kvprune::scalar
 
 #endif  // KVPRUNE_KERNELS_SCALAR_SCALAR_H_
