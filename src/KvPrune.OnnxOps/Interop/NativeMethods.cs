@@ -71,6 +71,10 @@ internal static unsafe partial class NativeMethods
         long sequence, int layer, int kvHead, long rows, float* keys, float* values);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_kept(
+        long sequence, int layer, int kvHead, long tokens, Span<byte> kept);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_begin(
         ReadOnlySpan<long> sequences, ReadOnlySpan<int> newTokens, int count);
 
