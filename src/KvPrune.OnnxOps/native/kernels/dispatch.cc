@@ -13,8 +13,8 @@ constexpr KernelTable kScalar{"scalar",           scalar::AttendTiles, scalar::A
                               scalar::ExpandTile, scalar::ExpandRows,  scalar::PackTile};
 
 #ifdef KVPRUNE_X64
-constexpr KernelTable kAvx2{
-    "avx2", avx2::AttendTiles, avx2::AttendDense, scalar::ExpandTile, scalar::ExpandRows, avx2::PackTile};
+constexpr KernelTable kAvx2{"avx2",           avx2::AttendTiles, avx2::AttendDense,
+                            avx2::ExpandTile, avx2::ExpandRows,  avx2::PackTile};
 constexpr KernelTable kAvx512{"avx512",           avx512::AttendTiles, avx512::AttendDense,
                               avx512::ExpandTile, avx512::ExpandRows,  avx512::PackTile};
 constexpr KernelTable kAvx512BFloat16{"avx512_bf16",      avx512_bf16::AttendTiles, avx512_bf16::AttendDense,

@@ -86,27 +86,23 @@ inline void EncodeInt8Weights(const float* weights, const uint8_t* scales, int r
 //   sum of f x (s number + z) = sum of (f s) (number - 8) + sum of f x (8 s + z),
 // so the factors f (queries, weights) take up the scales and meet numbers - 8 as they meet int8; the rest is
 // summed in floats. Infinities and NaN have no integer; they reach the offset.
-// `factors` is zero beyond `count` up to the next multiple of 16; `scales` and `zeros` hold `count` numbers.
+// `factors` is zero beyond `count`, a multiple of 4, up to the next multiple of 16.
 inline void EncodeInt4Factors(const float* factors, const uint8_t* scales, const uint8_t* zeros, int count,
                               int row, Coefficients* out) {
   alignas(32) float products[kMaxHeadSize];
-  alignas(16) uint16_t scale_bits[16] = {}, zero_bits[16] = {};
   __m256 largest = _mm256_set1_ps(1e-30f);
   __m256 offset = _mm256_setzero_ps();
-  for (int i = 0; i < count; i += 8) {
-    const size_t bytes = static_cast<size_t>(Min(count - i, 8)) * 2;
-    __builtin_memcpy(scale_bits, scales + 2 * static_cast<ptrdiff_t>(i), bytes);
-    __builtin_memcpy(zero_bits, zeros + 2 * static_cast<ptrdiff_t>(i), bytes);
-    const __m256 scale = WidenBFloat16(scale_bits);
+  for (int i = 0; i < count; i += 8, scales += 16, zeros += 16) {
+    const bool whole = count - i >= 8;
+    const __m256 scale = WidenBFloat16(whole ? LoadHalf(scales) : LoadQuarter(scales));
+    const __m256 zero = WidenBFloat16(whole ? LoadHalf(zeros) : LoadQuarter(zeros));
     const __m256 factor = _mm256_load_ps(factors + i);
     const __m256 product = _mm256_mul_ps(factor, scale);
     _mm256_store_ps(products + i, product);
     largest = _mm256_max_ps(Abs(product), largest);
-    offset = _mm256_fmadd_ps(factor, _mm256_fmadd_ps(scale, _mm256_set1_ps(8.0f), WidenBFloat16(zero_bits)),
-                             offset);
+    offset = _mm256_fmadd_ps(factor, _mm256_fmadd_ps(scale, _mm256_set1_ps(8.0f), zero), offset);
   }
-  if (count % 16 != 0 && count % 16 <= 8)
-    _mm256_store_ps(products + count / 16 * 16 + 8, _mm256_setzero_ps());
+  if ((count + 7) / 8 % 2 != 0) _mm256_store_ps(products + (count + 7) / 8 * 8, _mm256_setzero_ps());
   const float range = _mm256_cvtss_f32(MaxAcross(largest));
   const __m256 inverse = _mm256_set1_ps(kLargestInteger / range);
   for (int i = 0; i < count; i += 16) {
