@@ -14,9 +14,8 @@ constexpr KernelTable kScalar{"scalar",           scalar::AttendTiles, scalar::A
                               &scalar::kScores};
 
 #ifdef KVPRUNE_X64
-constexpr KernelTable kAvx2{
-    "avx2",         avx2::AttendTiles, avx2::AttendDense, scalar::ExpandTile, scalar::ExpandRows,
-    avx2::PackTile, &avx2::kScores};
+constexpr KernelTable kAvx2{"avx2",           avx2::AttendTiles, avx2::AttendDense, avx2::ExpandTile,
+                            avx2::ExpandRows, avx2::PackTile,    &avx2::kScores};
 constexpr KernelTable kAvx512{"avx512",           avx512::AttendTiles, avx512::AttendDense,
                               avx512::ExpandTile, avx512::ExpandRows,  avx512::PackTile,
                               &avx512::kScores};
