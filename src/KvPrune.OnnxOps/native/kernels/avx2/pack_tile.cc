@@ -3,6 +3,7 @@
 #include "kernels/avx2/dense_tile.h"
 #include "kernels/avx2/int4_rows.h"
 #include "kernels/avx2/stored_rows.h"
+#include "kernels/scalar/scalar.h"
 
 namespace kvprune::avx2 {
 namespace {
