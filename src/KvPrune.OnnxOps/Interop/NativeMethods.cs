@@ -33,6 +33,10 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_manager_get_statistics(ManagerHandle manager, out KvCacheStatistics statistics);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_manager_set_output_gram(
+        ManagerHandle manager, int layer, ReadOnlySpan<float> gram, long count);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_estimate_bytes(
         in NativeModelShape shape,
         in NativePolicy policy,

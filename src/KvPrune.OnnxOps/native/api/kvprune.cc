@@ -74,6 +74,14 @@ Status FindAll(const int64_t* handles, int32_t count, std::vector<std::shared_pt
   return {};
 }
 
+// A policy that sequences of the manager can have now.
+Status UsablePolicy(const Manager& manager, const kvp_policy& source, Policy* policy) {
+  Status status = MakePolicy(source, manager.shape(), policy);
+  if (status.ok() && policy->NeedsOutputGram()) status = manager.output_gram().RequireAll();
+  if (status.ok()) status = CheckBuilt(*policy);
+  return status;
+}
+
 }  // namespace
 
 extern "C" {
@@ -129,10 +137,22 @@ kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_st
     if (manager == nullptr) return Null("manager");
     if (statistics == nullptr) return Null("statistics");
     const MemoryAccount& account = *manager->manager->account();
-    *statistics = {account.InUse(MemoryUse::kSealed), account.InUse(MemoryUse::kTail),
-                   account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch), account.Peak(),
-                   manager->manager->sequences()};
+    *statistics = {account.InUse(MemoryUse::kSealed),
+                   account.InUse(MemoryUse::kTail),
+                   account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch),
+                   account.Peak(),
+                   manager->manager->sequences(),
+                   account.InUse(MemoryUse::kWeights)};
     return {};
+  });
+}
+
+kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t layer, const float* gram,
+                                       int64_t count) {
+  return Guard([&]() -> Status {
+    if (manager == nullptr) return Null("manager");
+    if (gram == nullptr) return Null("gram");
+    return manager->manager->output_gram().Set(layer, gram, count);
   });
 }
 
@@ -164,8 +184,7 @@ kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, i
     if (policy == nullptr) return Null("policy");
     if (sequence == nullptr) return Null("sequence");
     Policy checked;
-    Status status = MakePolicy(*policy, manager->manager->shape(), &checked);
-    if (status.ok()) status = CheckBuilt(checked);
+    Status status = UsablePolicy(*manager->manager, *policy, &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = Sequence::Create(manager->manager, checked, &made);

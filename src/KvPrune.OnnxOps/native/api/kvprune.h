@@ -143,6 +143,7 @@ typedef struct kvp_manager_statistics {
   int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; scratch of a run */
   int64_t peak_bytes;    /* highest sum so far */
   int64_t sequences;
+  int64_t weight_bytes; /* Gram matrices of the output projections; outside of the limit and of the peak */
 } kvp_manager_statistics;
 
 typedef struct kvp_sequence_info {
@@ -175,6 +176,14 @@ KVP_API void kvp_manager_destroy(kvp_manager* manager);
 /* The value that a graph's cache_manager attribute must carry for its nodes to accept this manager's
  * sequences. */
 KVP_API kvp_status kvp_manager_id(const kvp_manager* manager, int64_t* id);
+/*
+ * What values become behind `layer`: per KV head the sum, over the query heads of its group, of W^T W, where
+ * W [hidden, head_size] is the head's part of the output projection. `count` floats [kv_heads, head_size,
+ * head_size], finite, copied; once per layer. Policies that weigh values need it for every layer: sequences
+ * with them are refused with KVP_INVALID_STATE before.
+ */
+KVP_API kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t layer, const float* gram,
+                                               int64_t count);
 KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_statistics* statistics);
 
 /*

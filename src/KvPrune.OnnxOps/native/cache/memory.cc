@@ -6,6 +6,10 @@
 namespace kvprune {
 
 Status MemoryAccount::Charge(MemoryUse use, int64_t bytes) {
+  if (use == MemoryUse::kWeights) {
+    by_use_[static_cast<int>(use)].fetch_add(bytes, std::memory_order_relaxed);
+    return {};
+  }
   // A refused charge is never part of the total, not even for a moment: another thread's could fail by it.
   int64_t total = total_.load(std::memory_order_relaxed);
   do {
@@ -24,7 +28,7 @@ Status MemoryAccount::Charge(MemoryUse use, int64_t bytes) {
 
 void MemoryAccount::Release(MemoryUse use, int64_t bytes) {
   by_use_[static_cast<int>(use)].fetch_sub(bytes, std::memory_order_relaxed);
-  total_.fetch_sub(bytes, std::memory_order_relaxed);
+  if (use != MemoryUse::kWeights) total_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
