@@ -115,7 +115,7 @@ void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded) 
     expanded += format.key_channels * kBlockLanes;
   }
 
-  alignas(64) float scales[kTileTokens];
+  alignas(64) float scales[kTileTokens] = {};
   if (format.value.per_token_scales()) {
     for (int token = 0; token < kTileTokens; token += 16)
       _mm512_store_ps(scales + token, WidenBFloat16(tile + format.value.scale_offset + 2 * token));
