@@ -248,9 +248,9 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
     for (int head = 0; head < kShape.query_heads; ++head) {
       const ReadBack seen =
           SeenRows(held[layer * kShape.kv_heads + head / kShape.group()], length - model.Seen(length));
-      const auto expected = ToyModel::Attend(model.Query(layer, length - 1, head), seen.keys.data(),
-                                             seen.values.data(), static_cast<int64_t>(seen.kept.size()),
-                                             model.softcap(), model.Sink(head));
+      const auto expected =
+          ToyModel::Attend(model.Query(layer, length - 1, head), seen.keys.data(), seen.values.data(),
+                           static_cast<int64_t>(seen.kept.size()), model.softcap(), model.Sink(head));
       double error = 0;
       double norm = 0;
       for (int j = 0; j < kShape.head_size; ++j) {

@@ -83,9 +83,12 @@ TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
   for (int head_size : {8, 16, 32, 40, 80, 160, 192, 256}) {
     for (int i = 0; i < 15; ++i) {
       const int channels = head_size - i % 7;
-      const TileCase tile_case{head_size,        channels,
-                               kStorages[i % 5], i % 2 == 0 ? channels : channels / 2 + 1,
-                               kStorages[i / 3], i % 4 < 2 ? head_size - i % 3 : head_size / 2,
+      const TileCase tile_case{head_size,
+                               channels,
+                               kStorages[i % 5],
+                               i % 2 == 0 ? channels : channels / 2 + 1,
+                               kStorages[i / 3],
+                               i % 4 < 2 ? head_size - i % 3 : head_size / 2,
                                i % 3};
       const TileData data(tile_case, 2, &random);
       for (int query_rows : {3, 5, 6, 8}) {

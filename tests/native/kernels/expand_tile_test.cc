@@ -38,8 +38,9 @@ TEST_P(ExpandTileTest, ReadsWhatTheTileHolds) {
                           static_cast<float>(data.stored_keys[token][i]))
               << token << ' ' << i;
         for (int i = 0; i < format.value.lanes; ++i)
-          ASSERT_FLOAT_EQ(At(format.value, tile.floats.get(), i, token),
-                          i < tile_case.value_channels() ? static_cast<float>(data.stored_values[token][i]) : 0.0f)
+          ASSERT_FLOAT_EQ(
+              At(format.value, tile.floats.get(), i, token),
+              i < tile_case.value_channels() ? static_cast<float>(data.stored_values[token][i]) : 0.0f)
               << token << ' ' << i;
       }
     }

@@ -28,7 +28,8 @@ std::string TileCase::Name() const {
   static const char* const names[] = {"float32", "bfloat16", "int8", "float16", "int4"};
   std::ostringstream name;
   name << "head size " << head_size << ", K " << names[static_cast<int>(key_storage)] << ' ' << key_nonzeros
-       << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros << " of " << value_channels();
+       << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros
+       << " of " << value_channels();
   return name.str();
 }
 
@@ -117,8 +118,7 @@ std::vector<float> Flatten(const Rows& rows) {
   return flat;
 }
 
-double RelativeError(const AttentionState& state, int channels,
-                     const std::vector<oracle::Output>& expected) {
+double RelativeError(const AttentionState& state, int channels, const std::vector<oracle::Output>& expected) {
   const int rows = static_cast<int>(expected.size());
   std::vector<float> output(static_cast<size_t>(rows) * channels);
   float* pointers[kMaxQueryRows];

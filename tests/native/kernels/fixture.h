@@ -73,8 +73,8 @@ struct TileData {
   };
   TileCase tile_case;
   TileFormat format;
-  std::vector<uint8_t> channels;        // of K
-  std::vector<uint8_t> value_channels;  // of V
+  std::vector<uint8_t> channels;                   // of K
+  std::vector<uint8_t> value_channels;             // of V
   Rows keys, values;                               // [tokens][head_size], as given
   std::vector<std::vector<double>> stored_keys;    // [tokens][key_channels]
   std::vector<std::vector<double>> stored_values;  // [tokens][value_channels]

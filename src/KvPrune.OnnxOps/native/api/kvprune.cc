@@ -8,7 +8,7 @@
 #include "cache/handle_table.h"
 #include "cache/manager.h"
 #include "cache/sequence.h"
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
 #include "pruning/policy.h"
 
 using namespace kvprune;
@@ -101,7 +101,9 @@ const char* kvp_kernels(void) {
 kvp_status kvp_use_kernels(const char* name) {
   return Guard([&]() -> Status {
     if (UseKernels(name)) return {};
-    return {KVP_UNSUPPORTED, std::string("kernels '") + name + "' are unknown or not supported by this CPU"};
+    return {KVP_UNSUPPORTED, std::string(KernelsExist(name) ? "this CPU cannot run the kernels '"
+                                                            : "there are no kernels '") +
+                                 name + "'"};
   });
 }
 
@@ -293,9 +295,8 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
     for (int32_t i = 0; i < count; ++i) {
       const kvp_status begun = Guard([&] { return found[i]->BeginStep(new_tokens[i]); });
       if (begun == KVP_OK) continue;
-      status = Status(begun, last_error);
       for (int32_t j = 0; j < i; ++j) (void)found[j]->RollbackStep();
-      return status;
+      return {begun, count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
     }
     return {};
   });

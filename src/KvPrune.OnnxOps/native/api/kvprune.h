@@ -243,9 +243,8 @@ KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
  */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
- * Rows of one KV head as attention reads them, pruned entries and rows 0: keys and values are [rows, head_size], where
- * rows must be the sequence's length.
- * For tests and evaluation.
+ * Rows of one KV head as attention reads them, pruned entries and rows 0: keys and values are [rows,
+ * head_size], where rows must be the sequence's length. For tests and evaluation.
  */
 KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, int64_t rows,
                                      float* keys, float* values);

@@ -72,7 +72,8 @@ class FollowUp {
  private:
   int64_t RowFloats() const { return range_blocks_ * kMaxQueryRows * shape_.head_size; }
   int64_t TileFloats() const {
-    return static_cast<int64_t>(FloatTileFormat(shape_.head_size, shape_.head_size, shape_.head_size).stride / sizeof(float));
+    return static_cast<int64_t>(FloatTileFormat(shape_.head_size, shape_.head_size, shape_.head_size).stride /
+                                sizeof(float));
   }
   int64_t BlockBytes() const { return RoundUp(range_blocks_ * static_cast<int64_t>(sizeof(Block))); }
   int64_t FewerBytes() const {
@@ -148,7 +149,8 @@ class FollowUp {
       AttentionState* states = value_channels != nullptr ? fewer : nullptr;
       for (int64_t block = 0; states != nullptr && block < count; ++block)
         states[block].Reset(blocks[block].rows, format.value_channels);
-      const TileFormat expanded = FloatTileFormat(shape_.head_size, format.key_channels, format.value_channels);
+      const TileFormat expanded =
+          FloatTileFormat(shape_.head_size, format.key_channels, format.value_channels);
       for (int64_t index = std::max<int64_t>(0, first_tile - start); index < slab.tiles(kv_head); ++index) {
         Kernels().expand_tile(format, slab.tile(kv_head, index), tile);
         AttendTile(expanded, tile, (start + index) * kTileTokens, slab_queries, count, blocks, states);
@@ -189,7 +191,8 @@ class FollowUp {
       const bool whole = block.seen[last].begin <= first && block.seen[0].end >= first + kTileTokens;
       RowRange seen[kMaxQueryRows];
       if (!whole)
-        for (int r = 0; r < block.rows; ++r) seen[r] = {block.seen[r].begin - first, block.seen[r].end - first};
+        for (int r = 0; r < block.rows; ++r)
+          seen[r] = {block.seen[r].begin - first, block.seen[r].end - first};
       Kernels().attend_tiles(format, reinterpret_cast<const uint8_t*>(tile), 1,
                              queries + index * kMaxQueryRows * format.key_channels, block.rows,
                              whole ? nullptr : seen, parameters_.softcap,

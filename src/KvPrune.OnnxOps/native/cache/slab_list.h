@@ -27,8 +27,7 @@ class SlabList {
   std::vector<Entry>::const_iterator end() const { return entries_.end(); }
 
   int64_t Tiles(int kv_head) const {
-    return entries_.empty() ? 0
-                            : FirstTile(kv_head, size() - 1) + entries_.back().slab->tiles(kv_head);
+    return entries_.empty() ? 0 : FirstTile(kv_head, size() - 1) + entries_.back().slab->tiles(kv_head);
   }
   // The head's tiles before those of an entry.
   int64_t FirstTile(int kv_head, size_t index) const {

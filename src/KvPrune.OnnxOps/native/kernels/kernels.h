@@ -47,8 +47,8 @@ struct KernelTable {
   // Adds `tile_count` tiles to `state`. `queries` is [query_rows, format.key_channels]: already rotated,
   // multiplied by the attention scale, and gathered to the tiles' kept channels. Query row r sees the rows
   // seen[r] of the tiles' tile_count * 64, all of them where `seen` is null. A softcap above 0 turns each
-  // logit x into softcap * tanh(x / softcap) (arXiv 2408.00118, section 2). The accumulators' channels are the
-  // tiles' kept ones: where these are fewer than the head's, `state` has been reset to value_channels and
+  // logit x into softcap * tanh(x / softcap) (arXiv 2408.00118, section 2). The accumulators' channels are
+  // the tiles' kept ones: where these are fewer than the head's, `state` has been reset to value_channels and
   // covers tiles of the same V channels only (MergeChannels brings it into another).
   void (*attend_tiles)(const TileFormat& format, const uint8_t* tiles, int64_t tile_count,
                        const float* queries, int query_rows, const RowRange* seen, float softcap,
@@ -68,10 +68,11 @@ struct KernelTable {
   // The same of 1 to 64 float rows [rows, head_size]; missing rows are zeros.
   void (*expand_rows)(const float* keys, const float* values, int rows, int head_size, float* expanded);
 
-  // Packs 64 token rows into one tile: gathers `key_channels` and `value_channels` (ascending indices, as many
-  // as the format keeps; value_channels may be null where that is all), keeps the row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit
-  // sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds to nearest
-  // even or quantises. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
+  // Packs 64 token rows into one tile: gathers `key_channels` and `value_channels` (ascending indices, as
+  // many as the format keeps; value_channels may be null where that is all), keeps the row_nonzeros largest
+  // magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit sections compare the
+  // rounded values; NaN counts as the largest, so it stays visible), rounds to nearest even or quantises.
+  // `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
   //
   // float16: 65520 and more becomes infinite.
   // int8, and int4 bitmaps with 7 in place of 127: a row's scale is its largest magnitude / 127 rounded up to

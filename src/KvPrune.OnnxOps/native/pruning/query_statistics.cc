@@ -39,7 +39,8 @@ void QueryStatistics::Add(const float* queries, int64_t stride, int64_t count) {
   total += count;
   std::memcpy(storage_, &total, sizeof(total));
 
-  constexpr int kStride = (kMaxHeadSize + kPanelLanes - 1) / kPanelLanes * kPanelLanes;
+  // Not a power of two, whose rows would share few lines of the first-level cache.
+  constexpr int kStride = kMaxHeadSize + kPanelLanes;
   float rows[kBlock * kStride] = {};
   float columns[kMaxHeadSize * kBlock];
   for (int64_t first = 0; first < count; first += kBlock) {

@@ -195,7 +195,8 @@ void PackTile(const TileFormat& format, const float* keys, const float* values, 
   alignas(64) float row[kMaxHeadSize];
 
   uint32_t kept_channels[kMaxHeadSize / 32] = {};
-  for (int i = 0; i < format.key_channels; ++i) kept_channels[key_channels[i] / 32] |= 1u << (key_channels[i] % 32);
+  for (int i = 0; i < format.key_channels; ++i)
+    kept_channels[key_channels[i] / 32] |= 1u << (key_channels[i] % 32);
 
   rows.Begin(format.key, format.key_channels, format.key.reduction, tile);
   for (int token = 0; token < kTileTokens; ++token) {
