@@ -79,7 +79,12 @@ public class OutputProjectionsTests
         try
         {
             var path = Path.Combine(folder.FullName, "model");
-            RandomModel.Build(path, shape, seed: 5, new BuildOptions { Precision = precision, Attention = layout });
+            RandomModel.Build(
+                path,
+                shape,
+                seed: 5,
+                new BuildOptions { Precision = precision, Attention = layout },
+                cancellationToken: TestContext.Current.CancellationToken);
             path = Path.Combine(path, "model.onnx");
             for (var layer = 0; layer < shape.Layers; layer++)
                 CompareBuilt(path, shape.KvHeads, shape.HeadSize, layer, tolerance);
