@@ -189,7 +189,7 @@ public sealed class PolicyReferenceTests : IDisposable
             var kept = actual[i] != 0 && stored != 0;
             var near = kept
                 ? Math.Abs(actual[i] - stored) <= row.Step(channel) * 1.001
-                : Math.Abs(Math.Abs(source) - row.Threshold) <= (row.Step(channel) * 1.001) + (row.Largest * 1e-6);
+                : Math.Abs(Math.Abs(source) - row.Threshold(channel)) <= (row.Step(channel) * 1.001) + (row.Largest * 1e-6);
             Assert.True(near, $"{what}: row {token}, channel {channel}: {actual[i]} in place of {stored} (of {source})");
         }
 

@@ -252,7 +252,7 @@ kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int6
     if (policy == nullptr) return Null("policy");
     if (sealed == nullptr) return Null("sealed");
     Policy checked;
-    Status status = MakePolicy(*policy, source.shape(), &checked);
+    Status status = UsablePolicy(source.manager(), *policy, &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = source.SealAs(checked, &made);
