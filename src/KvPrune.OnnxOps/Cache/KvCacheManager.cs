@@ -40,8 +40,10 @@ public sealed class KvCacheManager : IDisposable
     /// <paramref name="chunkTokens"/> (0: in one run), then <paramref name="generatedTokens"/> decode steps.
     /// </summary>
     /// <exception cref="ArgumentException">The policy cannot be used, or a count is negative.</exception>
-    /// <exception cref="KvCacheException">The shape is one that the cache does not support.</exception>
-    public static KvBytesEstimate EstimateBytes(
+    /// <exception cref="KvCacheException">
+    /// The cache does not support the shape, or the policy has entries for another number of layers.
+    /// </exception>
+    public static unsafe KvBytesEstimate EstimateBytes(
         KvModelShape shape, PruningPolicy policy, long promptTokens, long generatedTokens = 0, long chunkTokens = 0)
     {
         ArgumentNullException.ThrowIfNull(shape);
@@ -51,21 +53,33 @@ public sealed class KvCacheManager : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(chunkTokens);
         policy.Validate();
         NativeLibraryFile.EnsureLoaded();
-        NativeMethods.kvp_estimate_bytes(
-            new NativeModelShape(shape), new NativePolicy(policy), promptTokens, generatedTokens, chunkTokens, out var estimate)
-            .ThrowOnFailure();
-        return estimate;
+        fixed (NativeLayerSparsity* layers = NativeLayerSparsity.All(policy))
+        {
+            NativeMethods.kvp_estimate_bytes(
+                new NativeModelShape(shape),
+                new NativePolicy(policy, layers),
+                promptTokens,
+                generatedTokens,
+                chunkTokens,
+                out var estimate).ThrowOnFailure();
+            return estimate;
+        }
     }
 
     /// <summary>An empty sequence whose rows will be kept as <paramref name="policy"/> says.</summary>
     /// <exception cref="ArgumentException">The policy cannot be used.</exception>
-    /// <exception cref="KvCacheException">There is no memory left.</exception>
-    public KvSequence CreateSequence(PruningPolicy policy)
+    /// <exception cref="KvCacheException">
+    /// The policy has entries for another number of layers than the model has, or there is no memory left.
+    /// </exception>
+    public unsafe KvSequence CreateSequence(PruningPolicy policy)
     {
         ArgumentNullException.ThrowIfNull(policy);
         policy.Validate();
-        NativeMethods.kvp_sequence_create(_handle, new NativePolicy(policy), out var sequence).ThrowOnFailure();
-        return new KvSequence(sequence, Shape, policy);
+        fixed (NativeLayerSparsity* layers = NativeLayerSparsity.All(policy))
+        {
+            NativeMethods.kvp_sequence_create(_handle, new NativePolicy(policy, layers), out var sequence).ThrowOnFailure();
+            return new KvSequence(sequence, Shape, policy);
+        }
     }
 
     /// <summary>The bytes in use now.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using KvPrune.OnnxOps.Interop;
 
 namespace KvPrune.OnnxOps;
@@ -76,7 +77,7 @@ public sealed class KvSequence : IDisposable
     /// <param name="probeTokens">The most tokens of a <see cref="KvStep.BeginProbe"/>.</param>
     /// <exception cref="ArgumentException">A policy cannot be used, or a count is out of range.</exception>
     /// <exception cref="KvCacheException">A segment is already open, or it would pass the model's longest sequence.</exception>
-    public void OpenDeferredSegment(long tokens, IReadOnlyList<PruningPolicy> policies, long probeTokens = 0)
+    public unsafe void OpenDeferredSegment(long tokens, IReadOnlyList<PruningPolicy> policies, long probeTokens = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
         ArgumentNullException.ThrowIfNull(policies);
@@ -88,8 +89,19 @@ public sealed class KvSequence : IDisposable
             policy.Validate();
         }
 
-        NativePolicy[] natives = [.. policies.Select(policy => new NativePolicy(policy))];
-        Check(NativeMethods.kvp_sequence_open_deferred_segment(Handle, tokens, natives, natives.Length, probeTokens));
+        NativeLayerSparsity[] layers = [.. policies.SelectMany(NativeLayerSparsity.All)];
+        fixed (NativeLayerSparsity* all = layers)
+        {
+            var natives = new NativePolicy[policies.Count];
+            var own = all;
+            for (var i = 0; i < natives.Length; i++)
+            {
+                natives[i] = new NativePolicy(policies[i], own);
+                own += policies[i].Layers.Count;
+            }
+
+            Check(NativeMethods.kvp_sequence_open_deferred_segment(Handle, tokens, natives, natives.Length, probeTokens));
+        }
     }
 
     /// <summary>
@@ -131,12 +143,15 @@ public sealed class KvSequence : IDisposable
     /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, a step is open,
     /// or there is no memory left.
     /// </exception>
-    public KvSequence SealAs(PruningPolicy policy)
+    public unsafe KvSequence SealAs(PruningPolicy policy)
     {
         ArgumentNullException.ThrowIfNull(policy);
         policy.Validate();
-        Check(NativeMethods.kvp_sequence_seal_as(Handle, new NativePolicy(policy), out var made));
-        return new KvSequence(made, _shape, policy);
+        fixed (NativeLayerSparsity* layers = NativeLayerSparsity.All(policy))
+        {
+            Check(NativeMethods.kvp_sequence_seal_as(Handle, new NativePolicy(policy, layers), out var made));
+            return new KvSequence(made, _shape, policy);
+        }
     }
 
     /// <summary>Remembers the present length as one that <see cref="Rewind"/> can return to exactly.</summary>
@@ -162,16 +177,13 @@ public sealed class KvSequence : IDisposable
     }
 
     /// <summary>
-    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries 0,
+    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries and rows 0,
     /// keys with their rotary embedding. For tests and evaluation.
     /// </summary>
     /// <exception cref="ArgumentException">The layer or head does not exist, or a span is too short.</exception>
     public unsafe void ReadRows(int layer, int kvHead, Span<float> keys, Span<float> values)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(layer);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
-        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
+        CheckHead(layer, kvHead);
         var rows = Length;
         var needed = rows * _shape.HeadSize;
         if (keys.Length < needed)
@@ -180,6 +192,17 @@ public sealed class KvSequence : IDisposable
             throw new ArgumentException($"The rows need {needed} floats, the span holds {values.Length}.", nameof(values));
         fixed (float* k = keys, v = values)
             Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, rows, k, v));
+    }
+
+    /// <summary>Which tokens one KV head still has rows of, the oldest first: <see cref="Length"/> entries.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The layer or head does not exist.</exception>
+    public bool[] ReadKept(int layer, int kvHead)
+    {
+        CheckHead(layer, kvHead);
+        var kept = new bool[Length];
+        Check(NativeMethods.kvp_sequence_kept(
+            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes<bool>(kept)));
+        return kept;
     }
 
     /// <summary>
@@ -204,6 +227,14 @@ public sealed class KvSequence : IDisposable
         return rows.Length % width == 0
             ? rows.Length / width
             : throw new ArgumentException($"{rows.Length} floats are no whole number of rows of {width}.", name);
+    }
+
+    private void CheckHead(int layer, int kvHead)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
+        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
     }
 
     // Keeps the finalizer away until the native call has returned.

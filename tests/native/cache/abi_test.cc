@@ -8,7 +8,12 @@
 namespace {
 
 constexpr kvp_model_shape kShape = {2, 4, 2, 32, 4096};
-constexpr kvp_policy kPolicy = {KVP_STORAGE_INT8, KVP_STORAGE_INT8, 0.4f, 0, 0.7f, 32, 32};
+constexpr kvp_policy kPolicy = {.key_storage = KVP_STORAGE_INT8,
+                                .value_storage = KVP_STORAGE_INT8,
+                                .key_channel_sparsity = 0.4f,
+                                .value_sparsity = 0.7f,
+                                .recent_window = 32,
+                                .observation_window = 32};
 
 class Abi : public testing::Test {
  protected:

@@ -10,15 +10,19 @@ namespace kvprune {
 namespace {
 
 constexpr KernelTable kScalar{"scalar",           scalar::AttendTiles, scalar::AttendDense,
-                              scalar::ExpandTile, scalar::ExpandRows,  scalar::PackTile};
+                              scalar::ExpandTile, scalar::ExpandRows,  scalar::PackTile,
+                              &scalar::kScores};
 
 #ifdef KVPRUNE_X64
 constexpr KernelTable kAvx2{
-    "avx2", avx2::AttendTiles, avx2::AttendDense, scalar::ExpandTile, scalar::ExpandRows, avx2::PackTile};
+    "avx2",         avx2::AttendTiles, avx2::AttendDense, scalar::ExpandTile, scalar::ExpandRows,
+    avx2::PackTile, &avx2::kScores};
 constexpr KernelTable kAvx512{"avx512",           avx512::AttendTiles, avx512::AttendDense,
-                              avx512::ExpandTile, avx512::ExpandRows,  avx512::PackTile};
+                              avx512::ExpandTile, avx512::ExpandRows,  avx512::PackTile,
+                              &avx512::kScores};
 constexpr KernelTable kAvx512BFloat16{"avx512_bf16",      avx512_bf16::AttendTiles, avx512_bf16::AttendDense,
-                                      avx512::ExpandTile, avx512::ExpandRows,       avx512::PackTile};
+                                      avx512::ExpandTile, avx512::ExpandRows,       avx512::PackTile,
+                                      &avx512::kScores};
 
 // These ask the operating system too: it has to save the vector registers.
 bool HasAvx2() {

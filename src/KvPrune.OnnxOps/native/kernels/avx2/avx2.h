@@ -15,7 +15,9 @@ void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_co
 void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
                  float softcap, AttentionState* state);
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-              const uint8_t* channels, uint8_t* tile);
+              const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
+
+extern const ScoreKernels kScores;
 
 }  // namespace kvprune::avx2
 

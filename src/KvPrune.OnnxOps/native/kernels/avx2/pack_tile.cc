@@ -50,9 +50,11 @@ void PackValues(const TileSection& section, const StoredRows& rows, uint8_t* scr
 }  // namespace
 
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-              const uint8_t* channels, uint8_t* tile) {
-  if (!IsFast(format.key.storage) || !IsFast(format.value.storage))
-    return scalar::PackTile(format, keys, values, row_stride, channels, tile);
+              const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile) {
+  // Only prompts have tiles of fewer V channels, and packing is a small part of reading one.
+  if (!IsFast(format.key.storage) || !IsFast(format.value.storage) ||
+      format.value_channels != format.head_size)
+    return scalar::PackTile(format, keys, values, row_stride, key_channels, value_channels, tile);
   StoredRows rows;
   alignas(64) uint8_t scratch[kTileTokens * kMaxHeadSize * 4];
   alignas(32) float row[kMaxHeadSize] = {};
@@ -60,7 +62,7 @@ void PackTile(const TileFormat& format, const float* keys, const float* values, 
   rows.Begin(format.key, format.key_channels, tile);
   for (int token = 0; token < kTileTokens; ++token) {
     const float* from = keys + token * row_stride;
-    for (int i = 0; i < format.key_channels; ++i) row[i] = from[channels[i]];
+    for (int i = 0; i < format.key_channels; ++i) row[i] = from[key_channels[i]];
     rows.Add(token, row);
   }
   PackKeys(format.key, rows, scratch, tile);
