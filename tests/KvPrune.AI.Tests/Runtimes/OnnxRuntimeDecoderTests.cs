@@ -1,3 +1,4 @@
+using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.OnnxOps;
 
@@ -52,6 +53,26 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
             Assert.Equal(wholeLogits, forkedLogits);
             AssertClose(wholeLogits, chunkedLogits, policyName == "exact" ? Tolerance : 0.2f);
         }
+    }
+
+    [Fact]
+    public void The_output_projection_is_read_for_the_first_policy_that_weighs_values()
+    {
+        var weighing = new PruningPolicy { ValueSparsity = 0.5, ValueScore = ValueScore.OutputWeight };
+        KvModelShape shape = _decoder.Shape;
+        long bytes = 4L * shape.Layers * shape.KvHeads * shape.HeadSize * shape.HeadSize;
+        _decoder.CreateSequence(PruningPolicy.Compact).Dispose();
+        Assert.Equal(0, _decoder.GetStatistics().WeightBytes);
+
+        // Whether or not this version has the method, the weights are there before it is asked for.
+        for (int i = 0; i < 2; i++)
+        {
+            Exception? refusal = Record.Exception(() => _decoder.CreateSequence(weighing).Dispose());
+            if (refusal is not null) Assert.Equal(KvCacheStatus.Unsupported, Assert.IsType<KvCacheException>(refusal).Status);
+            Assert.Equal(bytes, _decoder.GetStatistics().WeightBytes);
+        }
+        using OnnxRuntimeDecoder prepared = OnnxRuntimeDecoder.Load(GenAIModelFolder.Load(BundledModel.Folder), null, threads: 1, weighing);
+        Assert.Equal(bytes, prepared.GetStatistics().WeightBytes);
     }
 
     [Fact]
