@@ -113,7 +113,7 @@ public sealed class KvSequence : IDisposable
         CheckHead(layer, kvHead);
         var kept = new bool[Length];
         Check(NativeMethods.kvp_sequence_kept(
-            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes<bool>(kept)));
+            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes(kept.AsSpan())));
         return kept;
     }
 
