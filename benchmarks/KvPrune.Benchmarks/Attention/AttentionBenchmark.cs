@@ -7,6 +7,7 @@ namespace KvPrune.Benchmarks.Attention;
 internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pairs)
 {
     private const int WarmUpPairs = 2;
+    private const int SealRuns = 5;
     private const string StockKernels = "onnxruntime";
 
     private readonly RunClock _clock = new(threads);
@@ -52,11 +53,26 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
             {
                 var shape = inputs.Shape.ToModelShape(inputs.Tokens);
                 var estimate = KvCacheManager.EstimateBytes(shape, policy, inputs.Tokens, 0, inputs.ChunkTokens);
-                row = row with { PeakBytes = peak, EstimatedBytes = estimate.PrefillPeakBytes };
+                row = row with { PeakBytes = peak, EstimatedBytes = estimate.PrefillPeakBytes, SealShare = SealShare(inputs, policy, row.Median) };
             }
 
             yield return row;
         }
+    }
+
+    // Both are processor time only with one thread.
+    private double? SealShare(AttentionInputs inputs, PruningPolicy policy, TimeSpan prefill)
+    {
+        if (!_clock.CountsProcessorTime)
+            return null;
+        using var rows = new FilledPast(inputs, [policy], inputs.Tokens);
+        var seconds = Enumerable.Range(0, SealRuns).Select(_ =>
+        {
+            var begin = Environment.CpuUsage.TotalTime;
+            using var compressed = rows.Compress(policy);
+            return (Environment.CpuUsage.TotalTime - begin).TotalSeconds;
+        });
+        return Math.Round(Quantiles.Of(seconds, 0.5) / prefill.TotalSeconds, 4);
     }
 
     private AttentionRow Time(string format, string kernels, AttentionInputs inputs, StockAttention stock, IContestant contestant)

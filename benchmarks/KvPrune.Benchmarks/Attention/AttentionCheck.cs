@@ -41,7 +41,7 @@ internal static class AttentionCheck
                 for (var i = 0; i < tokens.Length; i++)
                 {
                     var position = inputs.Past + tokens[i];
-                    var query = inputs.Queries.AsSpan((position * shape.QueryWidth) + (head * shape.HeadSize), shape.HeadSize);
+                    var query = inputs.QueryRows(position, 1).Span.Slice(head * shape.HeadSize, shape.HeadSize);
                     var seen = (position + 1) * shape.HeadSize;
                     Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
                 }

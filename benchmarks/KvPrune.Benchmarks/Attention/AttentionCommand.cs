@@ -122,7 +122,8 @@ internal static class AttentionCommand
             foreach (var inputs in AllInputs(parsed))
             {
                 var firstRow = rows.Count;
-                using var past = new FilledPast(inputs);
+                PruningPolicy[] policies = [.. Formats(parsed).Where(AttentionFormats.Policies.ContainsKey).Select(format => AttentionFormats.Policies[format])];
+                using var past = new FilledPast(inputs, policies, inputs.Past);
                 foreach (var threads in parsed.GetValue(Threads)!)
                 {
                     var benchmark = new AttentionBenchmark(flush, threads, parsed.GetValue(Quick) ? QuickPairs : Pairs);
@@ -146,6 +147,12 @@ internal static class AttentionCommand
         finally
         {
             KvPruneOps.UseKernels(null);
+        }
+
+        if (rows.Count == 0)
+        {
+            Console.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap.");
+            return 1;
         }
 
         if (json)

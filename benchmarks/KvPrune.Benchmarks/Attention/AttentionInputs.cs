@@ -7,6 +7,9 @@ internal sealed class AttentionInputs
 {
     private const int Seed = 20240917;
 
+    // What the formats' policies observe of a past.
+    private const int ObservedTokens = 32;
+
     /// <param name="shape">Heads of the layer.</param>
     /// <param name="tokens">Tokens attended to by the last new one.</param>
     /// <param name="newTokens">The last of them that a step reads; 0: all.</param>
@@ -23,8 +26,9 @@ internal sealed class AttentionInputs
         ChunkTokens = chunkTokens;
         Batch = batch;
         Softcap = softcap;
-        // One stream each, so that the token that is decoded does not depend on the length of the past.
-        Queries = NormalValues.Of(Seed, (long)tokens * shape.QueryWidth);
+        FirstQuery = Math.Max(0, Past - ObservedTokens);
+        // One stream each, so that one's length does not change another's values.
+        Queries = NormalValues.Of(Seed, (long)(tokens - FirstQuery) * shape.QueryWidth);
         Keys = NormalValues.Of(Seed + 1, (long)tokens * shape.KvWidth);
         Values = NormalValues.Of(Seed + 2, (long)tokens * shape.KvWidth);
     }
@@ -55,7 +59,10 @@ internal sealed class AttentionInputs
             yield return (first, Math.Min(ChunkTokens, Tokens - first));
     }
 
-    /// <summary>[Tokens, query heads × head size].</summary>
+    /// <summary>The token that <see cref="Queries"/> begin with: those of a past are only seen where they choose what is kept.</summary>
+    public int FirstQuery { get; }
+
+    /// <summary>[Tokens − first query, query heads × head size].</summary>
     public float[] Queries { get; }
 
     /// <summary>[Tokens, KV heads × head size].</summary>
@@ -64,8 +71,16 @@ internal sealed class AttentionInputs
     /// <summary>[Tokens, KV heads × head size].</summary>
     public float[] Values { get; }
 
-    /// <summary>Rows [first, first + count) of one of the arrays, as often as a batch has sequences: [batch, count, width].</summary>
-    public static Memory<float> Rows(float[] rows, int width, int first, int count, int batch)
+    /// <summary>Queries of the tokens [first, first + count), as often as a batch has sequences: [batch, count, width].</summary>
+    public Memory<float> QueryRows(int first, int count, int batch = 1) => Rows(Queries, Shape.QueryWidth, first - FirstQuery, count, batch);
+
+    /// <summary>Keys of the same form.</summary>
+    public Memory<float> KeyRows(int first, int count, int batch = 1) => Rows(Keys, Shape.KvWidth, first, count, batch);
+
+    /// <summary>Values of the same form.</summary>
+    public Memory<float> ValueRows(int first, int count, int batch = 1) => Rows(Values, Shape.KvWidth, first, count, batch);
+
+    private static Memory<float> Rows(float[] rows, int width, int first, int count, int batch)
     {
         var one = rows.AsMemory(first * width, count * width);
         if (batch == 1)

@@ -86,6 +86,11 @@ internal sealed record AttentionRow
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public long? EstimatedBytes { get; init; }
 
+    /// <summary>Prefill, one thread: time of compressing the tokens afterwards / the median time.</summary>
+    [JsonPropertyName("seal_share")]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double? SealShare { get; init; }
+
     [JsonIgnore]
     public double LowerQuartile { get; init; }
 

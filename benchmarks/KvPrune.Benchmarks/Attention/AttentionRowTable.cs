@@ -27,6 +27,7 @@ internal static class AttentionRowTable
         ("GB/s", row => Text(row.Gbps, "f1")),
         ("of read", row => Text(row.Gbps / (row.Threads == 1 ? row.ReadGbpsOneThread : row.ReadGbpsAllThreads), "p0")),
         ("speed-up", row => row.Speedup is { } speedup ? Text(speedup, "f2") : ""),
+        ("sealing", row => row.SealShare is { } share ? Text(share, "p1") : ""),
         ("peak MiB", row => Mebibytes(row.PeakBytes)),
         ("estimate MiB", row => Mebibytes(row.EstimatedBytes)),
     ];

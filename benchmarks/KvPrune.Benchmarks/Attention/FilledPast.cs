@@ -1,47 +1,57 @@
-using KvPrune.Benchmarks.Measuring;
 using KvPrune.OnnxOps;
-using Microsoft.ML.OnnxRuntime;
 
 namespace KvPrune.Benchmarks.Attention;
 
-/// <summary>The past of one set of inputs, compressed under any policy.</summary>
+/// <summary>The past of one set of inputs, compressed under any policy without being read by the operator.</summary>
 internal sealed class FilledPast : IDisposable
 {
-    // Bounds the tensors that a long prompt is fed in.
-    private const int FillTokens = 2048;
+    private readonly KvSequence? _rows;
 
-    public FilledPast(AttentionInputs inputs)
+    /// <param name="inputs">The rows.</param>
+    /// <param name="policies">Those that will be asked for.</param>
+    /// <param name="tokens">How many of the first tokens are filled in.</param>
+    /// <exception cref="KvCacheException">There is no memory left.</exception>
+    public FilledPast(AttentionInputs inputs, IReadOnlyList<PruningPolicy> policies, int tokens)
     {
         Inputs = inputs;
         Manager = new KvCacheManager(inputs.Shape.ToModelShape(inputs.Tokens));
+        if (tokens == 0)
+            return;
+        // Deferred rows have no policy; this one never comes to bear.
+        _rows = Manager.CreateSequence(PruningPolicy.Exact);
+        _rows.OpenDeferredSegment(tokens, policies);
+        _rows.Fill(
+            0, ByHead(inputs.KeyRows(0, tokens).Span, inputs.Shape), ByHead(inputs.ValueRows(0, tokens).Span, inputs.Shape),
+            inputs.QueryRows(inputs.FirstQuery, tokens - inputs.FirstQuery).Span);
     }
 
     public AttentionInputs Inputs { get; }
 
     public KvCacheManager Manager { get; }
 
-    /// <summary>A new sequence with the past under <paramref name="policy"/>, empty where the inputs have none.</summary>
-    public KvSequence Compress(PruningPolicy policy)
-    {
-        var sequence = Manager.CreateSequence(policy);
-        if (Inputs.Past == 0)
-            return sequence;
-        // With a session of its own, so that reading the prompt may use every core.
-        using var options = Sessions.Options(threads: 0);
-        KvPruneOps.Register(options);
-        using var session = new InferenceSession(AttentionGraphs.Pruned(Inputs.Shape, 1, Manager.Id, Inputs.Softcap), options);
-        sequence.OpenSegment(Inputs.Past);
-        for (var first = 0; first < Inputs.Past; first += FillTokens)
-        {
-            var count = Math.Min(FillTokens, Inputs.Past - first);
-            using var step = KvStep.Begin(sequence, count);
-            using var run = new PrunedRun(session, Inputs, [sequence], first, count, new float[count * Inputs.Shape.QueryWidth]);
-            run.Run();
-            step.Commit();
-        }
+    /// <summary>A new sequence with the filled tokens under <paramref name="policy"/>, empty where there are none.</summary>
+    public KvSequence Compress(PruningPolicy policy) => _rows?.SealAs(policy) ?? Manager.CreateSequence(policy);
 
-        return sequence;
+    public void Dispose()
+    {
+        _rows?.Dispose();
+        Manager.Dispose();
     }
 
-    public void Dispose() => Manager.Dispose();
+    // [tokens, KV heads, head size] to [KV heads, tokens, head size].
+    private static float[] ByHead(ReadOnlySpan<float> rows, AttentionShape shape)
+    {
+        var tokens = rows.Length / shape.KvWidth;
+        var result = new float[rows.Length];
+        for (var head = 0; head < shape.KvHeads; head++)
+        {
+            for (var token = 0; token < tokens; token++)
+            {
+                rows.Slice((token * shape.KvWidth) + (head * shape.HeadSize), shape.HeadSize)
+                    .CopyTo(result.AsSpan(((head * tokens) + token) * shape.HeadSize));
+            }
+        }
+
+        return result;
+    }
 }

@@ -24,9 +24,9 @@ internal sealed class PrunedRun : IDisposable
         NewTokens = count;
         var shape = inputs.Shape;
         var batch = sequences.Count;
-        Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, first, count, batch), batch, count, shape.QueryWidth);
-        Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, first, count, batch), batch, count, shape.KvWidth);
-        Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, first, count, batch), batch, count, shape.KvWidth);
+        Input("query", inputs.QueryRows(first, count, batch), batch, count, shape.QueryWidth);
+        Input("key", inputs.KeyRows(first, count, batch), batch, count, shape.KvWidth);
+        Input("value", inputs.ValueRows(first, count, batch), batch, count, shape.KvWidth);
         Input<long>("sequence_handles", sequences.Select(sequence => sequence.Handle).ToArray(), batch);
         Input<int>("total_sequence_length", new[] { first + count }, 1);
         Input<int>("seqlens_k", Enumerable.Repeat(first + count - 1, batch).ToArray(), batch);

@@ -27,9 +27,9 @@ internal sealed class StockAttention : IContestant
         {
             var binding = _session.CreateIoBinding();
             _bindings.Add(binding);
-            Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, first, count, inputs.Batch), inputs.Batch, count, shape.QueryWidth);
-            Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
-            Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
+            Input("query", inputs.QueryRows(first, count, inputs.Batch), inputs.Batch, count, shape.QueryWidth);
+            Input("key", inputs.KeyRows(first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
+            Input("value", inputs.ValueRows(first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
             Input<int>("seqlens_k", Enumerable.Repeat(first + count - 1, inputs.Batch).ToArray(), inputs.Batch);
             Input<int>("total_sequence_length", new[] { first + count }, 1);
             binding.BindInput("past_key", keys);

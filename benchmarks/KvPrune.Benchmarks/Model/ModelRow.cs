@@ -53,6 +53,10 @@ internal sealed record ModelRow
     [JsonPropertyName("bytes_vs_dense16")]
     public required double BytesVsDense16 { get; init; }
 
+    /// <summary>Bytes of the cache over the time that attention takes of a token, in 10⁹ bytes a second; null where that is lost in the noise.</summary>
+    [JsonPropertyName("gbps")]
+    public required double? Gbps { get; init; }
+
     /// <summary>1 / the median time of a token.</summary>
     [JsonPropertyName("tokens_per_s")]
     public required double TokensPerSecond { get; init; }
