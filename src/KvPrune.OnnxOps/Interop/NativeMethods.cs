@@ -57,6 +57,17 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_sequence_open_segment(long sequence, long tokens);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_open_deferred_segment(
+        long sequence, long tokens, ReadOnlySpan<NativePolicy> policies, int policyCount, long probeTokens);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_fill(
+        long sequence, int layer, long tokens, float* keys, float* values, float* queries, long queryTokens);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_seal_as(long sequence, in NativePolicy policy, out long @sealed);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_sequence_checkpoint(long sequence);
 
     [LibraryImport(Library)]
@@ -69,6 +80,9 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_begin(
         ReadOnlySpan<long> sequences, ReadOnlySpan<int> newTokens, int count);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_step_begin_probe(long sequence, int newTokens);
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_commit(ReadOnlySpan<long> sequences, int count);

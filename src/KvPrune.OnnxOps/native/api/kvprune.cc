@@ -200,6 +200,45 @@ kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens) {
   return WithSequence(sequence, [&](Sequence& found) { return found.OpenSegment(tokens); });
 }
 
+kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t tokens, const kvp_policy* policies,
+                                              int32_t policy_count, int64_t probe_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) -> Status {
+    if (policy_count < 0) return {KVP_INVALID_ARGUMENT, "the number of policies is negative"};
+    if (policy_count > 0 && policies == nullptr) return Null("policies");
+    std::vector<Policy> checked(policy_count);
+    for (int32_t i = 0; i < policy_count; ++i) {
+      Status status = MakePolicy(policies[i], found.shape(), &checked[i]);
+      if (!status.ok()) return status;
+    }
+    return found.OpenDeferredSegment(tokens, checked, probe_tokens);
+  });
+}
+
+kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
+                             const float* values, const float* queries, int64_t query_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) -> Status {
+    if (keys == nullptr) return Null("keys");
+    if (values == nullptr) return Null("values");
+    if (queries == nullptr && query_tokens != 0) return Null("queries");
+    return found.Fill(layer, tokens, keys, values, queries, query_tokens);
+  });
+}
+
+kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed) {
+  return WithSequence(sequence, [&](Sequence& source) -> Status {
+    if (policy == nullptr) return Null("policy");
+    if (sealed == nullptr) return Null("sealed");
+    Policy checked;
+    Status status = MakePolicy(*policy, source.shape(), &checked);
+    if (!status.ok()) return status;
+    std::shared_ptr<Sequence> made;
+    status = source.SealAs(checked, &made);
+    if (!status.ok()) return status;
+    *sealed = HandleTable::Instance().Add(std::move(made));
+    return {};
+  });
+}
+
 kvp_status kvp_sequence_checkpoint(int64_t sequence) {
   return WithSequence(sequence, [&](Sequence& found) { return found.Checkpoint(); });
 }
@@ -232,6 +271,10 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
     }
     return {};
   });
+}
+
+kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) { return found.BeginProbe(new_tokens); });
 }
 
 kvp_status kvp_step_commit(const int64_t* sequences, int32_t count) {

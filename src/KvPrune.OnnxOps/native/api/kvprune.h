@@ -78,7 +78,8 @@ typedef struct kvp_manager_statistics {
 typedef struct kvp_sequence_info {
   int64_t length;              /* committed tokens */
   int64_t sealed_tokens;       /* of these in sealed tiles */
-  int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open */
+  int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open, or
+                                  a deferred one that is full */
   int64_t sealed_bytes;        /* of all its tiles, shared ones and those packed ahead of sealing included */
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
@@ -130,6 +131,29 @@ KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* in
  * decode token. Rows still in the dense tail are compressed together with the segment.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
+/*
+ * As kvp_sequence_open_segment, but the segment is not compressed when it is full: all its rows stay dense,
+ * in 32 bits, and kvp_sequence_seal_as makes compressed sequences of it. `policies` are those that it will be
+ * sealed as: what they need beside the rows is kept. The sequence then takes no further tokens but those of
+ * probe steps (kvp_step_begin_probe), of at most probe_tokens each; rewinding drops the segment.
+ */
+KVP_API kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t tokens,
+                                                      const kvp_policy* policies, int32_t policy_count,
+                                                      int64_t probe_tokens);
+/*
+ * One layer's rows of an open deferred segment without a run of the graph: keys, with their rotary embedding,
+ * and values are [kv_heads, tokens, head_size], where tokens must be the segment's. queries are the rotated
+ * queries of the segment's last query_tokens tokens, [query_tokens, query_heads, head_size]: at least as many
+ * as the policies observe, null and 0 where none do. The tokens count when every layer was filled.
+ */
+KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
+                                     const float* values, const float* queries, int64_t query_tokens);
+/*
+ * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
+ * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
+ * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept.
+ */
+KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
 /* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
  * its own. */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
@@ -154,6 +178,11 @@ KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv
  * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
+/*
+ * A step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
+ * are dropped when the step is committed or rolled back: the sequence stays as it is.
+ */
+KVP_API kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);
 KVP_API kvp_status kvp_step_rollback(const int64_t* sequences, int32_t count);
 

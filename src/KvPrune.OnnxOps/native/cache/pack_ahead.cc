@@ -14,4 +14,19 @@ void PackTailTile(const DenseTail& tail, int layer, int kv_head, const TileSlab&
   Kernels().pack_tile(format, keys, values, format.head_size, channels, slab.tile(kv_head, 0));
 }
 
+Status PackAheadOfPrompt(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
+                         const Policy& policy, const DenseTail& tail, int64_t dense_rows, int layer,
+                         TaskRunner& tasks, std::shared_ptr<TileSlab>* slab) {
+  const int64_t in_tail = dense_rows - policy.SealableTiles(dense_rows) * kTileTokens;
+  if (layer >= PackAhead::PackedLayers(policy, shape.layers, in_tail)) return {};
+  std::shared_ptr<TileSlab> made;
+  Status status =
+      TileSlab::Create(account, GeneratedTileFormat(policy, shape.head_size), shape.kv_heads, 1, &made);
+  if (!status.ok()) return status;
+  tasks.For(static_cast<size_t>(shape.kv_heads),
+            [&](size_t head) { PackTailTile(tail, layer, static_cast<int>(head), *made); });
+  *slab = std::move(made);
+  return {};
+}
+
 }  // namespace kvprune

@@ -11,7 +11,6 @@ namespace kvprune {
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
-      prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
       slabs_(manager_->shape().layers),
       packed_(manager_->shape().layers) {
@@ -66,6 +65,10 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
 
 Status Sequence::OpenSegment(int64_t tokens) {
   const std::lock_guard lock(mutex_);
+  return Open(tokens, PromptNeeds::Of(policy_));
+}
+
+Status Sequence::Open(int64_t tokens, const PromptNeeds& needs) {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (segment_) return {KVP_INVALID_STATE, "a prompt segment is open already"};
@@ -75,7 +78,7 @@ Status Sequence::OpenSegment(int64_t tokens) {
     return {KVP_INVALID_ARGUMENT, "a prompt segment of " + std::to_string(tokens) + " tokens after " +
                                       std::to_string(length_) + " exceeds the model's " +
                                       std::to_string(shape().max_tokens) + " tokens"};
-  segment_ = Segment{length_, tokens, {}};
+  segment_ = Segment{.start = length_, .tokens = tokens, .needs = needs};
   return {};
 }
 
@@ -101,7 +104,7 @@ Status Sequence::Rewind(int64_t length) {
     return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) +
                                       ": the sequence holds " + std::to_string(length_) + " tokens"};
   const int64_t tail_end = segment_ ? segment_->start : length_;
-  if (length > tail_end && length < length_)
+  if (length > tail_end)
     return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
                                     " inside the open segment, which begins at " + std::to_string(tail_end)};
   if (length < tail_end && length < last_sealing_) {
@@ -148,7 +151,7 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
     counted = state->tail.get();
   }
   if (segment_) {
-    info->open_segment_tokens = segment_->start + segment_->tokens - length_;
+    info->open_segment_tokens = SegmentEnd() - length_;
     for (const PromptRows& rows : segment_->rows) info->staging_bytes += rows.bytes();
   }
   if (step_) info->staging_bytes += step_->whole.bytes();
