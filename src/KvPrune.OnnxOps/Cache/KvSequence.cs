@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using KvPrune.OnnxOps.Interop;
 
 namespace KvPrune.OnnxOps;
@@ -162,16 +163,13 @@ public sealed class KvSequence : IDisposable
     }
 
     /// <summary>
-    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries 0,
+    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries and rows 0,
     /// keys with their rotary embedding. For tests and evaluation.
     /// </summary>
     /// <exception cref="ArgumentException">The layer or head does not exist, or a span is too short.</exception>
     public unsafe void ReadRows(int layer, int kvHead, Span<float> keys, Span<float> values)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(layer);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
-        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
+        CheckHead(layer, kvHead);
         var rows = Length;
         var needed = rows * _shape.HeadSize;
         if (keys.Length < needed)
@@ -180,6 +178,17 @@ public sealed class KvSequence : IDisposable
             throw new ArgumentException($"The rows need {needed} floats, the span holds {values.Length}.", nameof(values));
         fixed (float* k = keys, v = values)
             Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, rows, k, v));
+    }
+
+    /// <summary>Which tokens one KV head still has rows of, the oldest first: <see cref="Length"/> entries.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The layer or head does not exist.</exception>
+    public bool[] ReadKept(int layer, int kvHead)
+    {
+        CheckHead(layer, kvHead);
+        var kept = new bool[Length];
+        Check(NativeMethods.kvp_sequence_kept(
+            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes<bool>(kept)));
+        return kept;
     }
 
     /// <summary>
@@ -196,6 +205,14 @@ public sealed class KvSequence : IDisposable
     {
         if (_disposed)
             Release();
+    }
+
+    private void CheckHead(int layer, int kvHead)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
+        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
     }
 
     private long TokensOf(ReadOnlySpan<float> rows, int heads, string name)

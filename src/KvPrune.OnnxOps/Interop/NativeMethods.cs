@@ -6,7 +6,7 @@ namespace KvPrune.OnnxOps.Interop;
 internal static unsafe partial class NativeMethods
 {
     public const string Library = "kvprune";
-    public const uint AbiVersion = 1;
+    public const uint AbiVersion = 2;
 
     [LibraryImport(Library)]
     public static partial uint kvp_abi_version();
@@ -31,6 +31,10 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_manager_get_statistics(ManagerHandle manager, out KvCacheStatistics statistics);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_manager_set_output_gram(
+        ManagerHandle manager, int layer, ReadOnlySpan<float> gram, long count);
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_estimate_bytes(
@@ -76,6 +80,10 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_sequence_read(
         long sequence, int layer, int kvHead, long rows, float* keys, float* values);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_kept(
+        long sequence, int layer, int kvHead, long tokens, Span<byte> kept);
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_begin(

@@ -44,7 +44,7 @@ struct PackAhead {
   }
 };
 
-// Packs the tail's oldest 64 rows of one head into the only tile of `slab`, keeping every K channel.
+// Packs the tail's oldest 64 rows of one head into the only tile of `slab`, keeping every channel.
 void PackTailTile(const DenseTail& tail, int layer, int kv_head, const TileSlab& slab);
 
 // At the end of a prompt that left `dense_rows` rows since the last sealed ones, the newest of them in

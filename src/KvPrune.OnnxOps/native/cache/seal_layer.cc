@@ -8,7 +8,7 @@ namespace {
 
 void ChooseChannels(const ModelShape& shape, const Policy& policy, const PromptRows& rows, int kv_head,
                     const TileSlab& slab) {
-  uint8_t* channels = slab.channels(kv_head);
+  uint8_t* channels = slab.key_channels(kv_head);
   if (!policy.IsQueryAware()) {
     for (int j = 0; j < shape.head_size; ++j) channels[j] = static_cast<uint8_t>(j);
     return;
@@ -16,7 +16,7 @@ void ChooseChannels(const ModelShape& shape, const Policy& policy, const PromptR
   const ObservedQueries observed = rows.LastQueries(policy.observation_window);
   SelectThinkChannels(observed.queries + static_cast<int64_t>(kv_head) * shape.group() * shape.head_size,
                       observed.tokens, observed.stride, shape.group(), rows.keys(kv_head), slab.tokens(),
-                      shape.head_size, slab.format().key_channels, channels);
+                      shape.head_size, slab.format(kv_head).key_channels, channels);
 }
 
 }  // namespace
@@ -36,9 +36,9 @@ Status SealPromptRows(const std::shared_ptr<MemoryAccount>& account, const Model
   tasks.For(static_cast<size_t>(shape.kv_heads * tiles), [&](size_t index) {
     const int head = static_cast<int>(static_cast<int64_t>(index) / tiles);
     const int64_t tile = static_cast<int64_t>(index) % tiles;
-    Kernels().pack_tile(made->format(), rows.keys(head) + tile * tile_floats,
-                        rows.values(head) + tile * tile_floats, shape.head_size, made->channels(head),
-                        made->tile(head, tile));
+    Kernels().pack_tile(made->format(head), rows.keys(head) + tile * tile_floats,
+                        rows.values(head) + tile * tile_floats, shape.head_size, made->key_channels(head),
+                        made->value_channels(head), made->tile(head, tile));
   });
   *slab = std::move(made);
   return {};

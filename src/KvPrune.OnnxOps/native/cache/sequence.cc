@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cache/pack_ahead.h"
+#include "cache/slab_rows.h"
 
 namespace kvprune {
 
@@ -12,7 +13,7 @@ Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
-      slabs_(manager_->shape().layers),
+      slabs_(manager_->shape().layers, SlabList(manager_->shape().kv_heads)),
       packed_(manager_->shape().layers) {
   manager_->CountSequences(1);
 }
@@ -158,22 +159,36 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   return {};
 }
 
-Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values) {
-  const std::lock_guard lock(mutex_);
-  Status status = CheckIdle();
-  if (!status.ok()) return status;
+Status Sequence::CheckRows(int layer, int kv_head, int64_t rows) const {
   if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
     return {KVP_INVALID_ARGUMENT,
             "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
   if (rows != length_)
     return {KVP_INVALID_ARGUMENT,
             "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
-  for (const auto& [slab, first_tile] : slabs_[layer])
-    for (int64_t i = 0; i < slab->tiles(); ++i) {
-      UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);
-      keys += kTileTokens * shape().head_size;
-      values += kTileTokens * shape().head_size;
-    }
+  return {};
+}
+
+Status Sequence::ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  status = CheckRows(layer, kv_head, tokens);
+  if (!status.ok()) return status;
+  ReadKeptTokens(slabs_[layer], kv_head, sealed_, kept);
+  std::fill(kept + sealed_, kept + tokens, uint8_t{1});
+  return {};
+}
+
+Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  status = CheckRows(layer, kv_head, rows);
+  if (!status.ok()) return status;
+  ReadSlabs(slabs_[layer], kv_head, shape().head_size, sealed_, keys, values);
+  keys += sealed_ * shape().head_size;
+  values += sealed_ * shape().head_size;
   const int64_t dense = dense_rows();
   if (segment_ && !segment_->rows.empty()) {
     const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);

@@ -50,6 +50,8 @@ class Sequence {
   Status Rewind(int64_t length);
   Status GetInfo(kvp_sequence_info* info);
   Status ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values);
+  // kept[t] = 1 where the head still has token t's row, else 0.
+  Status ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept);
   // Refuses every later step, so that a released sequence cannot be left inside one.
   Status Close();
 
@@ -124,6 +126,7 @@ class Sequence {
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
 
   Status CheckIdle() const;
+  Status CheckRows(int layer, int kv_head, int64_t rows) const;
   void AddCheckpoint();
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
   void RestoreTail(const SavedState& saved);
