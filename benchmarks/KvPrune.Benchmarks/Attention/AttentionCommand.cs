@@ -109,7 +109,7 @@ internal static class AttentionCommand
     {
         if (parsed.GetValue(NewTokens) != 1 && parsed.GetValue(Batch)!.Any(sequences => sequences > 1))
         {
-            Console.Error.WriteLine("--batch is for decoding; with --new-tokens a step has one sequence.");
+            parsed.InvocationConfiguration.Error.WriteLine("--batch is for decoding; with --new-tokens a step has one sequence.");
             return 1;
         }
 
@@ -132,7 +132,7 @@ internal static class AttentionCommand
                     foreach (var format in Formats(parsed))
                     {
                         if (!json)
-                            Console.Error.WriteLine($"{inputs.Shape}, {inputs.Tokens} tokens, {format} ...");
+                            parsed.InvocationConfiguration.Error.WriteLine($"{inputs.Shape}, {inputs.Tokens} tokens, {format} ...");
                         foreach (var row in benchmark.Run(format, KernelsFor(parsed, format), past, stock))
                             rows.Add(WithSpeedup(row, rows[firstRow..]));
                     }
@@ -141,7 +141,7 @@ internal static class AttentionCommand
         }
         catch (Exception e) when (e is InvalidOperationException or KvCacheException or OnnxRuntimeException)
         {
-            Console.Error.WriteLine(e.Message);
+            parsed.InvocationConfiguration.Error.WriteLine(e.Message);
             return 1;
         }
         finally
@@ -151,18 +151,18 @@ internal static class AttentionCommand
 
         if (rows.Count == 0)
         {
-            Console.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap.");
+            parsed.InvocationConfiguration.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap.");
             return 1;
         }
 
         if (json)
         {
-            Console.WriteLine(JsonSerializer.Serialize(rows));
+            parsed.InvocationConfiguration.Output.WriteLine(JsonSerializer.Serialize(rows));
             return 0;
         }
 
         AttentionRowTable.Print(rows);
-        Console.WriteLine(FormattableString.Invariant(
+        parsed.InvocationConfiguration.Output.WriteLine(FormattableString.Invariant(
             $"Times are medians of {string.Join(" or ", timeKinds)}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), so that the cache rows come from memory, which one thread reads at {flush.OneThreadBandwidth / 1e9:f1} GB/s and {Environment.ProcessorCount} at {flush.AllThreadsBandwidth / 1e9:f1}."));
         return 0;
     }

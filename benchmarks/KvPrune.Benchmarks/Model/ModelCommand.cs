@@ -129,7 +129,7 @@ internal static class ModelCommand
         catch (Exception e) when (e is InvalidOperationException or NotSupportedException or ArgumentException or IOException
             or ModelFolderException or ModelRewriteException or KvCacheException or OnnxRuntimeException or GenAIException or DllNotFoundException)
         {
-            Console.Error.WriteLine(e.Message);
+            parsed.InvocationConfiguration.Error.WriteLine(e.Message);
             return 1;
         }
     }
@@ -162,17 +162,17 @@ internal static class ModelCommand
 
         if (parsed.GetValue(Json))
         {
-            Console.WriteLine(steps is null ? JsonSerializer.Serialize(rows) : JsonSerializer.Serialize(stepsRows));
+            parsed.InvocationConfiguration.Output.WriteLine(steps is null ? JsonSerializer.Serialize(rows) : JsonSerializer.Serialize(stepsRows));
         }
         else if (steps is not null)
         {
             ModelTables.Print(stepsRows);
-            Console.WriteLine($"Kernels: {KvPruneOps.Kernels}. Times are {benchmark.TimeKind}; nothing runs between the steps.");
+            parsed.InvocationConfiguration.Output.WriteLine($"Kernels: {KvPruneOps.Kernels}. Times are {benchmark.TimeKind}; nothing runs between the steps.");
         }
         else
         {
             ModelTables.Print(rows);
-            Console.WriteLine(FormattableString.Invariant(
+            parsed.InvocationConfiguration.Output.WriteLine(FormattableString.Invariant(
                 $"Kernels: {KvPruneOps.Kernels}. Decode times are medians of {benchmark.TimeKind}, with the caches flushed before each token; the prompt is read in chunks of {ChunkTokens}. Roofline: the ratio if attention only took reading the cache once, at {flush.OneThreadBandwidth / 1e9:f1} GB/s with one thread or {flush.AllThreadsBandwidth / 1e9:f1} with {Environment.ProcessorCount}. Equal tokens: how long the answer is the stock model's."));
         }
 
@@ -182,7 +182,7 @@ internal static class ModelCommand
     private static void Report(ParseResult parsed, string text)
     {
         if (!parsed.GetValue(Json))
-            Console.Error.WriteLine(text);
+            parsed.InvocationConfiguration.Error.WriteLine(text);
     }
 
     private static string Metadata(string key) => typeof(ModelCommand).Assembly

@@ -30,7 +30,8 @@ internal sealed class RandomModelFolder : IDisposable
             var cut = full with { ContextLength = contextLength };
             if (layers is { } count && count != full.Layers)
             {
-                ArgumentOutOfRangeException.ThrowIfGreaterThan(count, full.Layers, nameof(layers));
+                if (count > full.Layers)
+                    throw new ArgumentException($"{shape} has {full.Layers} layers, not {count}.");
                 name += $"-{count}-of-{full.Layers}-layers";
                 cut = cut with { Layers = count, Vocabulary = Math.Max(RandomModel.SmallestVocabulary, full.Vocabulary * count / full.Layers) };
             }
