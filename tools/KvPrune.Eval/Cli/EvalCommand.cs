@@ -78,7 +78,7 @@ internal static class EvalCommand
                 .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
                 .Start(context =>
                 {
-                    ProgressTask task = context.AddTask("", maxValue: steps.Count);
+                    ProgressTask task = context.AddTask(steps[0].Description, maxValue: steps.Count);
                     foreach (Evaluation.Step step in steps)
                     {
                         cancellation.ThrowIfCancellationRequested();

@@ -15,7 +15,7 @@ internal sealed class Journal : IDisposable
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
     };
 
-    private readonly Dictionary<(string Kind, int Length, int Index, string Method), Measurement> _measurements = [];
+    private readonly Dictionary<(string Series, int Length, int Index, string Method), Measurement> _measurements = [];
     private readonly StreamWriter _writer;
 
     private Journal(StreamWriter writer) => _writer = writer;
@@ -40,8 +40,8 @@ internal sealed class Journal : IDisposable
     }
 
     /// <summary>Whether a sample was measured with this very policy.</summary>
-    public bool Has(string kind, int length, int index, Methods.Method method) =>
-        _measurements.TryGetValue((kind, length, index, method.Name), out Measurement? found) && found.Fingerprint == method.Fingerprint;
+    public bool Has(string series, int length, int index, Methods.Method method) =>
+        _measurements.TryGetValue((series, length, index, method.Name), out Measurement? found) && found.Fingerprint == method.Fingerprint;
 
     /// <summary>Adds the measurements of one sample.</summary>
     public void Add(IReadOnlyCollection<Measurement> measurements)
@@ -71,7 +71,7 @@ internal sealed class Journal : IDisposable
     }
 
     private void Keep(Measurement measurement) =>
-        _measurements[(measurement.Kind, measurement.Length, measurement.Index, measurement.Method)] = measurement;
+        _measurements[(measurement.Series, measurement.Length, measurement.Index, measurement.Method)] = measurement;
 
     private void Write<T>(T line)
     {

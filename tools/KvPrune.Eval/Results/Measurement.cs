@@ -16,7 +16,7 @@ internal abstract record Measurement(string Method, string Fingerprint, int Leng
 {
     /// <summary>What is measured, in which mode: with length and index it tells samples apart.</summary>
     [JsonIgnore]
-    public abstract string Kind { get; }
+    public abstract string Series { get; }
 
     public required CacheBytes Bytes { get; init; }
 }
@@ -31,9 +31,10 @@ internal sealed record AnswerMeasurement(
     string Method, string Fingerprint, int Length, int Index, string Task, AskMode Mode, double Score, bool Exact, string Text)
     : Measurement(Method, Fingerprint, Length, Index)
 {
-    public override string Kind => KindOf(Mode, Task);
+    [JsonIgnore]
+    public override string Series => SeriesOf(Mode, Task);
 
-    public static string KindOf(AskMode mode, string task) => $"{mode}/{task}";
+    public static string SeriesOf(AskMode mode, string task) => $"{mode}/{task}";
 }
 
 /// <summary>Natural text after a compressed prefix, each token read with those before it given.</summary>
@@ -47,7 +48,8 @@ internal sealed record TextMeasurement(
 {
     public const string TaskName = "perplexity";
 
-    public override string Kind => TaskName;
+    [JsonIgnore]
+    public override string Series => TaskName;
 }
 
 /// <summary>A long continuation of a text.</summary>
@@ -59,5 +61,6 @@ internal sealed record DriftMeasurement(
 {
     public const string TaskName = "drift";
 
-    public override string Kind => TaskName;
+    [JsonIgnore]
+    public override string Series => TaskName;
 }

@@ -79,7 +79,7 @@ internal sealed class Evaluation
         // Word lists have nothing else to ask about, nor does a single needle.
         foreach (AskMode mode in _settings.Modes.Where(mode => mode != AskMode.Second || HasSecondQuestion(task)))
         {
-            if (Missing(AnswerMeasurement.KindOf(mode, task.Name), length, index) is { Count: > 0 } methods) missing[mode] = methods;
+            if (Missing(AnswerMeasurement.SeriesOf(mode, task.Name), length, index) is { Count: > 0 } methods) missing[mode] = methods;
         }
         AnswerRunner runner = new(_model);
         return missing.Count == 0 ? null : new Step(
@@ -102,8 +102,8 @@ internal sealed class Evaluation
                 WithBaseline(missing), DriftTokens, index, done => report($"{DriftMeasurement.TaskName}, {done} of {DriftTokens} tokens"), cancellation)));
     }
 
-    private List<Method> Missing(string kind, int length, int index) =>
-        [.. _settings.Methods.Where(method => !_journal.Has(kind, length, index, method))];
+    private List<Method> Missing(string series, int length, int index) =>
+        [.. _settings.Methods.Where(method => !_journal.Has(series, length, index, method))];
 
     private IReadOnlyList<Method> WithBaseline(IReadOnlyList<Method> methods) => [.. _settings.Methods.Take(1).Union(methods)];
 
