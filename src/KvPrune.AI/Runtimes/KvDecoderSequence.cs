@@ -11,6 +11,13 @@ internal sealed class KvDecoderSequence(KvSequence sequence) : IDecoderSequence
 
     public void OpenSegment(int tokens) => sequence.OpenSegment(tokens);
 
+    /// <inheritdoc cref="KvSequence.OpenDeferredSegment"/>
+    public void OpenDeferredSegment(int tokens, IReadOnlyList<PruningPolicy> policies, int probeTokens = 0) =>
+        sequence.OpenDeferredSegment(tokens, policies, probeTokens);
+
+    /// <inheritdoc cref="KvSequence.SealAs"/>
+    public KvDecoderSequence SealAs(PruningPolicy policy) => new(sequence.SealAs(policy));
+
     public KvSequenceInfo GetInfo() => sequence.GetInfo();
 
     public void Dispose() => sequence.Dispose();

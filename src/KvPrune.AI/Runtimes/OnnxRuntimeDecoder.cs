@@ -62,7 +62,9 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
         }
     }
 
-    public IDecoderSequence CreateSequence(PruningPolicy policy) => new KvDecoderSequence(_manager.CreateSequence(policy));
+    IDecoderSequence IDecoderRuntime.CreateSequence(PruningPolicy policy) => CreateSequence(policy);
+
+    public KvDecoderSequence CreateSequence(PruningPolicy policy) => new(_manager.CreateSequence(policy));
 
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) =>
         throw new NotSupportedException("Grammars need the runtime GenAI.");
@@ -74,6 +76,15 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
         Run([((KvDecoderSequence)sequence).Kv], tokens, logits, cancellation);
+
+    /// <summary>Reads tokens after a sequence's full deferred segment, which stays as it is.</summary>
+    /// <param name="sequence">The sequence; its segment was opened for as many probe tokens.</param>
+    /// <param name="tokens">Token ids, at least one.</param>
+    /// <param name="logits">Receives the logits after the last token, [vocabulary].</param>
+    /// <param name="cancellation">Stops the run in progress.</param>
+    /// <exception cref="OperationCanceledException">The run was stopped.</exception>
+    public void Probe(KvDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
+        Run([sequence.Kv], tokens, logits, cancellation, probe: true);
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {
@@ -116,13 +127,14 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
         Require(folder.LogitsName, session.OutputMetadata[folder.LogitsName].ElementDataType, TensorElementType.Float);
     }
 
-    /// <summary>Adds tokens [batch, n] to the sequences as one transaction.</summary>
-    private void Run(KvSequence[] batch, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    /// <summary>Adds tokens [batch, n] to the sequences as one transaction; a probe's are dropped at its end.</summary>
+    private void Run(
+        KvSequence[] batch, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation, bool probe = false)
     {
         int count = batch.Length * VocabularySize;
         ArgumentOutOfRangeException.ThrowIfLessThan(logits.Length, count, nameof(logits));
         Span<float> output = _logits.Take(count);
-        using KvStep step = KvStep.Begin(batch, tokens.Length / batch.Length);
+        using KvStep step = probe ? KvStep.BeginProbe(batch[0], tokens.Length) : KvStep.Begin(batch, tokens.Length / batch.Length);
         OrtValue[] values = _inputs.Fill(batch, tokens);
         try
         {

@@ -6,8 +6,11 @@ namespace KvPrune.OnnxOps;
 /// <param name="StagingBytes">Dense prompt rows and observation queries of open segments.</param>
 /// <param name="PeakBytes">The highest sum so far.</param>
 /// <param name="Sequences">Sequences alive.</param>
+/// <param name="WeightBytes">
+/// What <see cref="KvCacheManager.SetOutputGram"/> gave; part of neither the limit nor the sums.
+/// </param>
 public readonly record struct KvCacheStatistics(
-    long SealedBytes, long TailBytes, long StagingBytes, long PeakBytes, long Sequences)
+    long SealedBytes, long TailBytes, long StagingBytes, long PeakBytes, long Sequences, long WeightBytes)
 {
     /// <summary>All bytes in use now.</summary>
     public long TotalBytes => SealedBytes + TailBytes + StagingBytes;

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using KvPrune.OnnxOps.Interop;
 
 namespace KvPrune.OnnxOps;
@@ -10,7 +11,8 @@ namespace KvPrune.OnnxOps;
 /// <remarks>
 /// A prompt is read as one or more segments: <see cref="OpenSegment"/>, then steps (<see cref="KvStep"/>) until the
 /// announced tokens are in; the step that completes a segment compresses it and takes a checkpoint. Without an open
-/// segment every step adds exactly one token.
+/// segment every step adds exactly one token. A deferred segment (<see cref="OpenDeferredSegment"/>) stays uncompressed:
+/// <see cref="SealAs"/> makes compressed sequences of it, under as many policies as wanted.
 /// </remarks>
 public sealed class KvSequence : IDisposable
 {
@@ -65,6 +67,79 @@ public sealed class KvSequence : IDisposable
         Check(NativeMethods.kvp_sequence_open_segment(Handle, tokens));
     }
 
+    /// <summary>
+    /// Announces a prompt segment of exactly <paramref name="tokens"/> tokens whose rows stay uncompressed, in 32 bits, so
+    /// that <see cref="SealAs"/> can compress them under several policies. This sequence then takes no further tokens;
+    /// rewinding drops the segment.
+    /// </summary>
+    /// <param name="tokens">Length of the segment.</param>
+    /// <param name="policies">Those that it will be sealed as: what they need beside the rows is kept.</param>
+    /// <param name="probeTokens">The most tokens of a <see cref="KvStep.BeginProbe"/>.</param>
+    /// <exception cref="ArgumentException">A policy cannot be used, or a count is out of range.</exception>
+    /// <exception cref="KvCacheException">A segment is already open, or it would pass the model's longest sequence.</exception>
+    public void OpenDeferredSegment(long tokens, IReadOnlyList<PruningPolicy> policies, long probeTokens = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
+        ArgumentNullException.ThrowIfNull(policies);
+        ArgumentOutOfRangeException.ThrowIfNegative(probeTokens);
+        foreach (var policy in policies)
+        {
+            if (policy is null)
+                throw new ArgumentException("A policy is null.", nameof(policies));
+            policy.Validate();
+        }
+
+        NativePolicy[] natives = [.. policies.Select(policy => new NativePolicy(policy))];
+        Check(NativeMethods.kvp_sequence_open_deferred_segment(Handle, tokens, natives, natives.Length, probeTokens));
+    }
+
+    /// <summary>
+    /// Gives one layer's rows of an open deferred segment without a run of the graph. The segment is full when every layer
+    /// has its rows.
+    /// </summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="keys">Keys with their rotary embedding, [KV heads, segment tokens, head size].</param>
+    /// <param name="values">Values, as the keys.</param>
+    /// <param name="queries">
+    /// Queries of the segment's last tokens with their rotary embedding, [tokens, query heads, head size]: of at least as
+    /// many as the announced policies observe. May be empty when none of them does.
+    /// </param>
+    /// <exception cref="ArgumentException">The layer does not exist, or a span holds no whole rows.</exception>
+    /// <exception cref="KvCacheException">
+    /// No deferred segment is open, tokens of it were read, the spans do not fit it, a row holds a NaN or an infinity, or
+    /// there is no memory left.
+    /// </exception>
+    public unsafe void Fill(
+        int layer, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, ReadOnlySpan<float> queries = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
+        var tokens = TokensOf(keys, _shape.KvHeads, nameof(keys));
+        if (values.Length != keys.Length)
+            throw new ArgumentException($"The keys hold {keys.Length} floats, the values {values.Length}.", nameof(values));
+        var queryTokens = TokensOf(queries, _shape.QueryHeads, nameof(queries));
+        fixed (float* k = keys, v = values, q = queries)
+            Check(NativeMethods.kvp_sequence_fill(Handle, layer, tokens, k, v, q, queryTokens));
+    }
+
+    /// <summary>
+    /// A new sequence with this one's past, its full deferred segment compressed as if it had been read under
+    /// <paramref name="policy"/>. What was sealed before the segment is shared, as it is; a checkpoint is at the end. This
+    /// sequence is unchanged and can be sealed again.
+    /// </summary>
+    /// <exception cref="ArgumentException">The policy cannot be used.</exception>
+    /// <exception cref="KvCacheException">
+    /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, a step is open,
+    /// or there is no memory left.
+    /// </exception>
+    public KvSequence SealAs(PruningPolicy policy)
+    {
+        ArgumentNullException.ThrowIfNull(policy);
+        policy.Validate();
+        Check(NativeMethods.kvp_sequence_seal_as(Handle, new NativePolicy(policy), out var made));
+        return new KvSequence(made, _shape, policy);
+    }
+
     /// <summary>Remembers the present length as one that <see cref="Rewind"/> can return to exactly.</summary>
     public void Checkpoint() => Check(NativeMethods.kvp_sequence_checkpoint(Handle));
 
@@ -88,16 +163,13 @@ public sealed class KvSequence : IDisposable
     }
 
     /// <summary>
-    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries 0,
+    /// The rows of one KV head as attention reads them, row-major [<see cref="Length"/>, head size], removed entries and rows 0,
     /// keys with their rotary embedding. For tests and evaluation.
     /// </summary>
     /// <exception cref="ArgumentException">The layer or head does not exist, or a span is too short.</exception>
     public unsafe void ReadRows(int layer, int kvHead, Span<float> keys, Span<float> values)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(layer);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
-        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
+        CheckHead(layer, kvHead);
         var rows = Length;
         var needed = rows * _shape.HeadSize;
         if (keys.Length < needed)
@@ -106,6 +178,17 @@ public sealed class KvSequence : IDisposable
             throw new ArgumentException($"The rows need {needed} floats, the span holds {values.Length}.", nameof(values));
         fixed (float* k = keys, v = values)
             Check(NativeMethods.kvp_sequence_read(Handle, layer, kvHead, rows, k, v));
+    }
+
+    /// <summary>Which tokens one KV head still has rows of, the oldest first: <see cref="Length"/> entries.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The layer or head does not exist.</exception>
+    public bool[] ReadKept(int layer, int kvHead)
+    {
+        CheckHead(layer, kvHead);
+        var kept = new bool[Length];
+        Check(NativeMethods.kvp_sequence_kept(
+            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes<bool>(kept)));
+        return kept;
     }
 
     /// <summary>
@@ -122,6 +205,22 @@ public sealed class KvSequence : IDisposable
     {
         if (_disposed)
             Release();
+    }
+
+    private void CheckHead(int layer, int kvHead)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, _shape.Layers);
+        ArgumentOutOfRangeException.ThrowIfNegative(kvHead);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(kvHead, _shape.KvHeads);
+    }
+
+    private long TokensOf(ReadOnlySpan<float> rows, int heads, string name)
+    {
+        var width = heads * _shape.HeadSize;
+        return rows.Length % width == 0
+            ? rows.Length / width
+            : throw new ArgumentException($"{rows.Length} floats are no whole number of rows of {width}.", name);
     }
 
     // Keeps the finalizer away until the native call has returned.

@@ -59,6 +59,25 @@ public sealed class KvStep : IDisposable
         return new KvStep(held, handles);
     }
 
+    /// <summary>
+    /// Begins a step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
+    /// are dropped when the step ends, committed or not: the sequence stays as it is.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="newTokens"/> is not positive.</exception>
+    /// <exception cref="ObjectDisposedException">The sequence was disposed.</exception>
+    /// <exception cref="KvCacheException">
+    /// No deferred segment is open and full, it was opened for shorter probe steps, the tokens would pass the model's longest
+    /// sequence, or the sequence is in another open step.
+    /// </exception>
+    public static KvStep BeginProbe(KvSequence sequence, int newTokens)
+    {
+        ArgumentNullException.ThrowIfNull(sequence);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(newTokens);
+        var handle = sequence.Handle;
+        NativeMethods.kvp_step_begin_probe(handle, newTokens).ThrowOnFailure();
+        return new KvStep([sequence], [handle]);
+    }
+
     /// <summary>Makes the step's tokens part of the sequences, sealing what leaves the dense tail.</summary>
     /// <exception cref="InvalidOperationException">The step was committed before.</exception>
     /// <exception cref="KvCacheException">The graph did not run over every layer, or there is no memory left.</exception>

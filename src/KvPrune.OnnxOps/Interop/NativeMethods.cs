@@ -6,7 +6,7 @@ namespace KvPrune.OnnxOps.Interop;
 internal static unsafe partial class NativeMethods
 {
     public const string Library = "kvprune";
-    public const uint AbiVersion = 1;
+    public const uint AbiVersion = 2;
 
     [LibraryImport(Library)]
     public static partial uint kvp_abi_version();
@@ -33,6 +33,10 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_manager_get_statistics(ManagerHandle manager, out KvCacheStatistics statistics);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_manager_set_output_gram(
+        ManagerHandle manager, int layer, ReadOnlySpan<float> gram, long count);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_estimate_bytes(
         in NativeModelShape shape,
         in NativePolicy policy,
@@ -57,6 +61,17 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_sequence_open_segment(long sequence, long tokens);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_open_deferred_segment(
+        long sequence, long tokens, ReadOnlySpan<NativePolicy> policies, int policyCount, long probeTokens);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_fill(
+        long sequence, int layer, long tokens, float* keys, float* values, float* queries, long queryTokens);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_seal_as(long sequence, in NativePolicy policy, out long @sealed);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_sequence_checkpoint(long sequence);
 
     [LibraryImport(Library)]
@@ -67,8 +82,15 @@ internal static unsafe partial class NativeMethods
         long sequence, int layer, int kvHead, long rows, float* keys, float* values);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_kept(
+        long sequence, int layer, int kvHead, long tokens, Span<byte> kept);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_begin(
         ReadOnlySpan<long> sequences, ReadOnlySpan<int> newTokens, int count);
+
+    [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_step_begin_probe(long sequence, int newTokens);
 
     [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_step_commit(ReadOnlySpan<long> sequences, int count);

@@ -7,9 +7,9 @@ namespace KvPrune.OnnxOps;
 /// policies with equal properties are equal and produce the same cache. Every sparsity is the fraction <em>removed</em>.
 /// </summary>
 /// <remarks>
-/// K is first cut to the channels that <see cref="KeyChannelSparsity"/> leaves (ThinK, arXiv 2407.21018: once per
-/// prompt and KV head), then each row keeps its largest magnitudes (MUSTAFAR, arXiv 2505.22913, per-token magnitude),
-/// then the survivors are rounded to the storage. V skips the first step.
+/// At a prompt's end first tokens are evicted (<see cref="Eviction"/>), then whole channels are removed from what is left
+/// (ThinK, arXiv 2407.21018: once per prompt and KV head), then single elements (MUSTAFAR, arXiv 2505.22913), then the
+/// survivors are rounded to the storage.
 /// </remarks>
 public sealed record PruningPolicy
 {
@@ -65,23 +65,81 @@ public sealed record PruningPolicy
     /// </summary>
     public double KeyChannelSparsity { get; init; }
 
-    /// <summary>Fraction in [0, 1) of each K row's remaining channels that is removed, smallest magnitudes first.</summary>
+    /// <summary>
+    /// The fraction λ in [0, 1) of V channels: ⌊λ·D⌋ of the D channels of each KV head's values are removed from prompt rows,
+    /// those with the lowest norm of the observed queries' attention times the channel (ThinK, appendix D). Rows of generated
+    /// tokens keep every channel.
+    /// </summary>
+    public double ValueChannelSparsity { get; init; }
+
+    /// <summary>Fraction in [0, 1) of the elements in K's remaining channels that is removed.</summary>
     public double KeySparsity { get; init; }
 
-    /// <summary>Fraction in [0, 1) of each V row's channels that is removed, smallest magnitudes first.</summary>
+    /// <summary>Fraction in [0, 1) of the elements in V's remaining channels that is removed.</summary>
     public double ValueSparsity { get; init; }
+
+    /// <summary>Which elements of K compete.</summary>
+    public SparsityPattern KeyPattern { get; init; }
+
+    /// <summary>Which elements of V compete.</summary>
+    public SparsityPattern ValuePattern { get; init; }
+
+    /// <summary>What ranks the elements of K.</summary>
+    public KeyScore KeyScore { get; init; }
+
+    /// <summary>What ranks the elements of V.</summary>
+    public ValueScore ValueScore { get; init; }
+
+    /// <summary>Which of a prompt's tokens are evicted; null: none.</summary>
+    public TokenEviction? Eviction { get; init; }
+
+    /// <summary>
+    /// The largest relative error in (0, 1) of attention outputs, measured on the observed queries, with which each layer and
+    /// KV head removes as many channels and elements as it can, in place of the sparsities of both; null: these count.
+    /// </summary>
+    public double? OutputError { get; init; }
+
+    /// <summary>
+    /// Sparsities of single layers in place of the policy's, one entry for each layer of the model; empty: the same in all.
+    /// </summary>
+    public LayerSparsities Layers { get; init; } = [];
 
     /// <summary>The newest tokens that always stay dense, 0 to <see cref="MaxWindow"/>.</summary>
     public int RecentWindow { get; init; } = 32;
 
-    /// <summary>How many of the last prompt queries score K channels, 1 to <see cref="MaxWindow"/>.</summary>
+    /// <summary>How many of the last prompt queries are observed for scores, 1 to <see cref="MaxWindow"/>.</summary>
     public int ObservationWindow { get; init; } = 32;
 
     /// <summary>
     /// Whether the last queries of a prompt decide what is kept, so that a compressed prefix is only right for the
     /// prompt that ended there.
     /// </summary>
-    public bool IsQueryAware => KeyChannelSparsity > 0;
+    public bool IsQueryAware =>
+        Removes(layer => layer.KeyChannelSparsity, KeyChannelSparsity) ||
+        Removes(layer => layer.ValueChannelSparsity, ValueChannelSparsity) ||
+        (KeyScore != KeyScore.Magnitude && Removes(layer => layer.KeySparsity, KeySparsity)) ||
+        (ValueScore == ValueScore.Attention && RemovesValues) ||
+        Eviction?.Score == TokenScore.WindowAttention ||
+        OutputError is not null;
+
+    /// <summary>Whether the model's output projection decides what is kept.</summary>
+    public bool NeedsOutputWeights =>
+        (ValueScore == ValueScore.OutputWeight && (RemovesValues || OutputError is not null)) ||
+        Eviction is { WeighByValue: true } or { SecondStage: true };
+
+    private bool RemovesValues => Removes(layer => layer.ValueSparsity, ValueSparsity);
+
+    /// <summary>
+    /// 8-bit, with as many channels and elements removed as the attention outputs allow within a relative error.
+    /// </summary>
+    /// <param name="error">See <see cref="OutputError"/>, such as 0.02.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="error"/> is not in (0, 1).</exception>
+    public static PruningPolicy ForOutputError(double error)
+    {
+        var policy = new PruningPolicy { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8, OutputError = error };
+        policy.Validate();
+        return policy;
+    }
 
     /// <summary>The preset called <paramref name="name"/>.</summary>
     /// <exception cref="ArgumentException">There is no such preset; the message lists them.</exception>
@@ -94,38 +152,11 @@ public sealed record PruningPolicy
         throw new ArgumentException($"No pruning policy is called '{name}'. The presets are {names}.", nameof(name));
     }
 
-    /// <summary>Checks every property.</summary>
+    /// <summary>Checks every property, and that they can be combined.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A property cannot be used; names it and its value.</exception>
-    public void Validate()
-    {
-        RequireStorage(KeyStorage, nameof(KeyStorage));
-        RequireStorage(ValueStorage, nameof(ValueStorage));
-        RequireFraction(KeyChannelSparsity, nameof(KeyChannelSparsity));
-        RequireFraction(KeySparsity, nameof(KeySparsity));
-        RequireFraction(ValueSparsity, nameof(ValueSparsity));
-        RequireWindow(RecentWindow, 0, nameof(RecentWindow));
-        RequireWindow(ObservationWindow, 1, nameof(ObservationWindow));
-    }
+    /// <exception cref="ArgumentException">Properties exclude each other; names one and gives the reason.</exception>
+    public void Validate() => PolicyRules.Check(this);
 
-    private static void RequireStorage(KvStorage value, string name)
-    {
-        if (!Enum.IsDefined(value))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} must be one of {string.Join(", ", Enum.GetNames<KvStorage>())}.");
-    }
-
-    private static void RequireFraction(double value, string name)
-    {
-        // The native side computes in single precision, where a fraction just below 1 becomes 1.
-        if (!(value >= 0 && (float)value < 1))
-        {
-            throw new ArgumentOutOfRangeException(
-                name, value, $"{name} is the fraction removed and must be at least 0 and less than 1.");
-        }
-    }
-
-    private static void RequireWindow(int value, int least, string name)
-    {
-        if (value < least || value > MaxWindow)
-            throw new ArgumentOutOfRangeException(name, value, $"{name} must be from {least} to {MaxWindow} tokens.");
-    }
+    private bool Removes(Func<LayerSparsity, double?> of, double own) =>
+        Layers.Count == 0 ? own > 0 : Layers.Any(layer => (of(layer) ?? own) > 0);
 }

@@ -8,6 +8,9 @@ namespace KvPrune.OnnxOps.Rewriting;
 /// <summary>An attention node with a cache of its own that can be translated, and what it says about the model.</summary>
 internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
 {
+    // What the cache manager takes; GroupQueryAttention takes multiples of 8 only.
+    private const int HeadSizeStep = 8, LargestHeadSize = 256;
+
     public int QueryHeads { get; protected init; }
 
     public int KvHeads { get; protected init; }
@@ -129,6 +132,8 @@ internal abstract partial class AttentionNode(NodeProto node, GraphIndex index)
         if (HeadSize != 0 && dims[3].DimValue != HeadSize)
             throw Refused($"past_key has {HeadSize} channels a head and past_value {dims[3].DimValue}");
         HeadSize = (int)dims[3].DimValue;
+        if (HeadSize % HeadSizeStep != 0 || HeadSize > LargestHeadSize)
+            throw Refused($"its heads have {HeadSize} channels; only multiples of {HeadSizeStep} up to {LargestHeadSize} are supported");
     }
 
     private static string Describe(TensorShapeProto.Types.Dimension dim) =>

@@ -36,7 +36,8 @@ internal static class ExternalWeights
         .Concat(graph.Node.SelectMany(node => node.Attribute).SelectMany(a => a.Tensors))
         .Concat(graph.Node.SelectMany(node => node.Subgraphs()).SelectMany(Tensors));
 
-    private static string Location(TensorProto tensor)
+    /// <summary>The file of a tensor's values, within the model's folder.</summary>
+    public static string Location(TensorProto tensor)
     {
         if (Entry(tensor, "location") is not { Length: > 0 } location)
             throw new ModelRewriteException($"Tensor '{tensor.Name}' lies in an external file that is not named.");
@@ -69,7 +70,8 @@ internal static class ExternalWeights
     private static string? Entry(TensorProto tensor, string key) =>
         tensor.ExternalData.FirstOrDefault(entry => entry.Key == key)?.Value;
 
-    private static long Number(TensorProto tensor, string key)
+    /// <summary>A number among what the tensor says about its file, 0 where it says nothing.</summary>
+    public static long Number(TensorProto tensor, string key)
     {
         var text = Entry(tensor, key);
         if (text is null)

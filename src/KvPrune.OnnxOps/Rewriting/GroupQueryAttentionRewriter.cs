@@ -19,7 +19,6 @@ public sealed class GroupQueryAttentionRewriter
     private const string LogitsOutput = "logits";
 
     private readonly ModelProto _model;
-    private readonly AttentionNode _attention;
     private readonly string _sequenceLengths;
 
     private GroupQueryAttentionRewriter(string modelPath, ModelProto model)
@@ -27,7 +26,7 @@ public sealed class GroupQueryAttentionRewriter
         ModelPath = modelPath;
         _model = model;
         (var nodes, _sequenceLengths) = CacheRemoval.Apply(model);
-        _attention = nodes[0];
+        Nodes = nodes;
         AttentionNodes = [.. nodes.Select(node => node.Name)];
         InputNames = [.. model.Graph.Input.Select(input => input.Name)];
         OutputNames = [.. model.Graph.Output.Select(output => output.Name)];
@@ -44,6 +43,12 @@ public sealed class GroupQueryAttentionRewriter
 
     /// <summary>The graph's outputs after the rewrite, in their order.</summary>
     public IReadOnlyList<string> OutputNames { get; }
+
+    /// <summary>The attention nodes as they were read, in the order of their layers.</summary>
+    internal IReadOnlyList<AttentionNode> Nodes { get; }
+
+    /// <summary>The graph after the rewrite.</summary>
+    internal GraphProto Graph => _model.Graph;
 
     /// <summary>Reads a model and checks that all of its attention can be translated.</summary>
     /// <exception cref="ModelRewriteException">
@@ -74,7 +79,7 @@ public sealed class GroupQueryAttentionRewriter
     /// <summary>The shape of the model's cache.</summary>
     /// <param name="maxTokens">The longest sequence the model takes, which a graph does not tell.</param>
     public KvModelShape Shape(long maxTokens) =>
-        new(AttentionNodes.Count, _attention.QueryHeads, _attention.KvHeads, _attention.HeadSize, maxTokens);
+        new(AttentionNodes.Count, Nodes[0].QueryHeads, Nodes[0].KvHeads, Nodes[0].HeadSize, maxTokens);
 
     /// <summary>The rewritten model file.</summary>
     /// <param name="cacheManagerId"><see cref="KvCacheManager.Id"/> of the manager whose sequences the graph will get.</param>
@@ -107,7 +112,8 @@ public sealed class GroupQueryAttentionRewriter
         graph.Output.FirstOrDefault(output => output.Name == LogitsOutput)
         ?? (graph.Output.Count == 1 ? graph.Output[0] : null);
 
-    private static T Named<T>(string path, Func<T> work)
+    /// <summary>Adds the file's path to what is said about it.</summary>
+    internal static T Named<T>(string path, Func<T> work)
     {
         try
         {

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Tests.Runtimes.GenAI;
 using KvPrune.AI.Tests.Tokenization;
 using KvPrune.OnnxOps;
 using Microsoft.Extensions.AI;
@@ -246,6 +247,22 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         Assert.Equal(8192, error.ContextLength);
         Assert.True(error.PromptTokens > 8192);
         Assert.NotEmpty((await Client.GetResponseAsync("The rain had", new() { MaxOutputTokens = 3 })).Text);
+    }
+
+    [Fact]
+    public async Task An_answer_ends_where_the_context_ends()
+    {
+        FactDocument document = FactDocument.Create(29, 8, 1);
+        ChatResponse whole = await Client.GetResponseAsync(document.Ask(document.Facts[0]));
+        int prompt = (int)whole.Usage!.InputTokenCount!;
+        Assert.True(whole.Usage.OutputTokenCount > 2);
+        using AlteredFolder folder = AlteredFolder.WithContext(prompt + 2);
+        using KvPrunedChatClient client = BundledClient.Load(o => o.ModelPath = folder.Path);
+        ChatResponse cut = await client.GetResponseAsync(document.Ask(document.Facts[0]));
+        Assert.Equal((ChatFinishReason.Length, 2L), (cut.FinishReason!.Value, cut.Usage!.OutputTokenCount!.Value));
+        Assert.StartsWith(cut.Text, whole.Text, StringComparison.Ordinal);
+        var error = await Assert.ThrowsAsync<PromptTooLongException>(() => client.GetResponseAsync("Now, " + document.Ask(document.Facts[0])));
+        Assert.Equal(prompt + 2, error.ContextLength);
     }
 
     [Fact]

@@ -14,7 +14,7 @@ internal sealed class ToyEngine : IDisposable
     private readonly CancellationTokenSource _patience = new(TimeSpan.FromSeconds(30));
 
     public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0, string modelId = "toy",
-        ILogger? logger = null, int[]? masked = null)
+        ILogger? logger = null, int[]? masked = null, bool knowsLimit = true)
     {
         Runtime = runtime;
         Engine = new InferenceEngine(runtime, new EngineSettings
@@ -23,7 +23,7 @@ internal sealed class ToyEngine : IDisposable
             EndTokens = new HashSet<int> { ToyRuntime.EndToken },
             MaskedTokens = masked ?? [],
             PrefillChunkTokens = chunk,
-            KvCacheByteLimit = runtime.ByteLimit,
+            KvCacheByteLimit = knowsLimit ? runtime.ByteLimit : null,
             MaxCachedPrompts = cachedPrompts,
         }, modelId, new QuietLogger(logger ?? NullLogger.Instance));
     }
@@ -66,12 +66,14 @@ internal sealed class ToyEngine : IDisposable
 
     public Task<Answer> AskAsync(GenerationRequest request) => CollectAsync(Submit(request));
 
-    public async Task<Answer> CollectAsync(GenerationRequest request)
+    public Task<Answer> CollectAsync(GenerationRequest request) => CollectAsync(request, _patience.Token);
+
+    public static async Task<Answer> CollectAsync(GenerationRequest request, CancellationToken patience)
     {
         var text = new StringBuilder();
         List<PrefillProgress> progress = [];
         GenerationEvent.Finished? finished = null;
-        await foreach (GenerationEvent generationEvent in request.Events.ReadAllAsync(_patience.Token))
+        await foreach (GenerationEvent generationEvent in request.Events.ReadAllAsync(patience))
         {
             Assert.Null(finished);
             switch (generationEvent)

@@ -141,6 +141,32 @@ public class KvBytesTests
     }
 
     [Fact]
+    public void What_the_machine_cannot_map_is_refused_with_the_bytes()
+    {
+        using var manager = new KvCacheManager(new KvModelShape(512, 512, 512, 256, 1 << 30));
+        var huge = new PruningPolicy { KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, RecentWindow = 1 << 20 };
+        var bytes = KvCacheManager.EstimateBytes(manager.Shape, huge, 0).ResidentBytes;
+        Assert.True(bytes > 1L << 48);
+        Fails.With(KvCacheStatus.OutOfMemory, () => manager.CreateSequence(huge), $"{bytes} bytes");
+        Assert.Equal((0, 0), (manager.GetStatistics().TotalBytes, manager.GetStatistics().Sequences));
+        manager.CreateSequence(PruningPolicy.Dense with { RecentWindow = 0 }).Dispose();
+    }
+
+    [Fact]
+    public void A_step_of_a_batch_names_the_sequence_that_finds_no_memory_and_begins_for_none()
+    {
+        using var model = new PrunedAttentionModel(Shape);
+        var tail = KvCacheManager.EstimateBytes(model.Manager.Shape, PruningPolicy.Exact, 0).ResidentBytes;
+        using var manager = new KvCacheManager(model.Manager.Shape, byteLimit: 3 * tail + 1000);
+        KvSequence[] sequences = [.. Enumerable.Range(0, 3).Select(_ => manager.CreateSequence(PruningPolicy.Exact))];
+        sequences[2].OpenSegment(1);
+        Fails.With(KvCacheStatus.OutOfMemory, () => KvStep.Begin(sequences, 1), "sequence 2 of the step", $"{3 * tail + 1000}");
+        KvStep.Begin(sequences[..2], 1).Dispose();
+        foreach (var sequence in sequences)
+            sequence.Dispose();
+    }
+
+    [Fact]
     public void Impossible_requests_are_refused()
     {
         var shape = new KvModelShape(2, 4, 2, 32, 1000);

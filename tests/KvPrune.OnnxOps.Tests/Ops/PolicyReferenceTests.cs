@@ -46,8 +46,7 @@ public sealed class PolicyReferenceTests : IDisposable
     // The kernels that this CPU runs.
     private static readonly string[] Kernels = [.. new[] { "scalar", "avx2", "avx512", "avx512_bf16" }.Where(Runs)];
 
-    private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = Shapes.Concat(Variants).ToDictionary(
-        shape => shape, shape => new PrunedAttentionModel(shape));
+    private readonly Dictionary<AttentionShape, PrunedAttentionModel> _models = [];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Policies.Length)];
 
@@ -84,6 +83,17 @@ public sealed class PolicyReferenceTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Every_head_size_equals_the_reference()
+    {
+        for (var size = 8; size <= 256; size += 8)
+        {
+            var shape = new AttentionShape(4, 2, size, Rotary: size % 16 == 0);
+            Compare(shape, Policies[size / 8 % Policies.Length], prompt: 100, generated: 30, second: 40, seed: size);
+            Compare(shape, PruningPolicy.Compact, prompt: 100, generated: 3, second: 0, seed: size);
+        }
+    }
+
     private static PruningPolicy Both(KvStorage storage) => new() { KeyStorage = storage, ValueStorage = storage };
 
     public void Dispose()
@@ -95,7 +105,8 @@ public sealed class PolicyReferenceTests : IDisposable
 
     private void Compare(AttentionShape shape, PruningPolicy policy, int prompt, int generated, int second, int seed)
     {
-        var model = _models[shape];
+        if (!_models.TryGetValue(shape, out var model))
+            _models[shape] = model = new PrunedAttentionModel(shape);
         var reference = new ReferenceSequence(shape, policy);
         var sequences = Kernels.ToDictionary(kernels => kernels, _ => model.Manager.CreateSequence(policy));
         var rows = TokenRows.Random(shape, prompt + (2 * generated) + second, seed);

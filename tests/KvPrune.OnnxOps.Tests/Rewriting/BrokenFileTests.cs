@@ -85,7 +85,7 @@ public class BrokenFileTests
     // Without weights, so that every byte matters.
     private static ModelProto Structure(DecoderStyle style = DecoderStyle.Plain)
     {
-        var model = DecoderGraph.Build(new AttentionShape(2, style == DecoderStyle.MultiHead ? 2 : 1, 4, Layers: 2), style: style);
+        var model = DecoderGraph.Build(new AttentionShape(2, style == DecoderStyle.MultiHead ? 2 : 1, 8, Layers: 2), style: style);
         foreach (var tensor in model.Graph.Initializer.Where(tensor => tensor.FloatData.Count > 1))
             tensor.FloatData.Clear();
         return model;

@@ -151,6 +151,19 @@ public class RefusedModelTests
         Refused(model, "/attention.1/", "/attention.0/", "agree");
     }
 
+    [Theory]
+    [InlineData(4)]
+    [InlineData(33)]
+    [InlineData(100)]
+    [InlineData(264)]
+    [InlineData(512)]
+    public void A_head_size_that_the_cache_does_not_take_is_named_with_its_node(int size)
+    {
+        var reason = $"its heads have {size} channels; only multiples of 8 up to 256 are supported";
+        Refused(DecoderGraph.Build(Shape with { HeadSize = size, RotarySize = 2, KvHeads = 4 }, style: DecoderStyle.MultiHead), "/attention.0/", reason);
+        Refused(DecoderGraph.Build(Shape with { HeadSize = size, RotarySize = 2 }), "/attention.0/", reason);
+    }
+
     [Fact]
     public void Declared_shapes_must_fit_the_node()
     {

@@ -2,13 +2,19 @@
 
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "api/kvprune.h"
 
 namespace {
 
 constexpr kvp_model_shape kShape = {2, 4, 2, 32, 4096};
-constexpr kvp_policy kPolicy = {KVP_STORAGE_INT8, KVP_STORAGE_INT8, 0.4f, 0, 0.7f, 32, 32};
+constexpr kvp_policy kPolicy = {.key_storage = KVP_STORAGE_INT8,
+                                .value_storage = KVP_STORAGE_INT8,
+                                .key_channel_sparsity = 0.4f,
+                                .value_sparsity = 0.7f,
+                                .recent_window = 32,
+                                .observation_window = 32};
 
 class Abi : public testing::Test {
  protected:
@@ -91,6 +97,35 @@ TEST_F(Abi, CountsThatWouldOverflowAreRefused) {
   EXPECT_GT(estimate.resident_bytes, int64_t{1} << 50);
   EXPECT_GT(estimate.prefill_peak_bytes, estimate.resident_bytes / 4);
   EXPECT_EQ(kvp_estimate_bytes(&shape, &policy, int64_t{1} << 31, 0, 0, &estimate), KVP_INVALID_ARGUMENT);
+}
+
+TEST_F(Abi, PoliciesThatWeighValuesNeedEveryLayersProjection) {
+  kvp_policy policy = kPolicy;
+  policy.value_score = KVP_VALUE_OUTPUT_WEIGHT;
+  int64_t handle = 0;
+  const auto refused = [&](const char* words) {
+    EXPECT_EQ(kvp_sequence_create(manager_, &policy, &handle), KVP_INVALID_STATE);
+    EXPECT_NE(std::strstr(kvp_last_error(), words), nullptr) << kvp_last_error();
+  };
+  refused("layer 0");
+  std::vector<float> gram(size_t{2} * 32 * 32, 0.5f);
+  const auto count = static_cast<int64_t>(gram.size());
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 2, gram.data(), count), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, -1, gram.data(), count), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 0, gram.data(), count - 1), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 0, nullptr, count), KVP_INVALID_ARGUMENT);
+  gram[5] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 0, gram.data(), count), KVP_INVALID_ARGUMENT);
+  gram[5] = 0;
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 0, gram.data(), count), KVP_OK);
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 0, gram.data(), count), KVP_INVALID_STATE);
+  refused("layer 1");
+  EXPECT_EQ(kvp_manager_set_output_gram(manager_, 1, gram.data(), count), KVP_OK);
+  EXPECT_NE(kvp_sequence_create(manager_, &policy, &handle), KVP_INVALID_STATE) << kvp_last_error();
+  kvp_manager_statistics statistics;
+  ASSERT_EQ(kvp_manager_get_statistics(manager_, &statistics), KVP_OK);
+  EXPECT_EQ(statistics.weight_bytes, 2 * count * 4);
+  EXPECT_EQ(statistics.peak_bytes, 0) << "the limit and the peak are those of sequences";
 }
 
 TEST_F(Abi, SequencesOutliveTheirManager) {

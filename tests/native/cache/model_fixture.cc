@@ -186,7 +186,21 @@ ReadBack Read(Sequence& sequence, int layer, int kv_head) {
   rows.values.resize(info.length * kShape.head_size);
   const Status status = sequence.ReadRows(layer, kv_head, info.length, rows.keys.data(), rows.values.data());
   EXPECT_TRUE(status.ok()) << status.message();
+  rows.kept.resize(info.length);
+  EXPECT_TRUE(sequence.ReadKept(layer, kv_head, info.length, rows.kept.data()).ok());
   return rows;
+}
+
+ReadBack SeenRows(const ReadBack& rows, int64_t first_seen) {
+  ReadBack seen;
+  for (auto token = first_seen; token < static_cast<int64_t>(rows.kept.size()); ++token) {
+    if (rows.kept[token] == 0) continue;
+    const auto first = token * kShape.head_size, end = first + kShape.head_size;
+    seen.keys.insert(seen.keys.end(), rows.keys.begin() + first, rows.keys.begin() + end);
+    seen.values.insert(seen.values.end(), rows.values.begin() + first, rows.values.begin() + end);
+    seen.kept.push_back(1);
+  }
+  return seen;
 }
 
 std::shared_ptr<Sequence> NewSequence(const std::shared_ptr<Manager>& manager, const Policy& policy) {
@@ -225,18 +239,18 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
       const auto value = model.Value(layer, sequence.length(), head);
       rows.keys.insert(rows.keys.end(), key.begin(), key.end());
       rows.values.insert(rows.values.end(), value.begin(), value.end());
+      rows.kept.push_back(1);
       held.push_back(std::move(rows));
     }
   const auto outputs = model.Step(sequence, 1);
   const int64_t length = sequence.length();
   for (int layer = 0; layer < kShape.layers; ++layer)
     for (int head = 0; head < kShape.query_heads; ++head) {
-      const ReadBack& rows = held[layer * kShape.kv_heads + head / kShape.group()];
-      const int64_t seen = model.Seen(length);
-      const int64_t first = (length - seen) * kShape.head_size;
+      const ReadBack seen =
+          SeenRows(held[layer * kShape.kv_heads + head / kShape.group()], length - model.Seen(length));
       const auto expected =
-          ToyModel::Attend(model.Query(layer, length - 1, head), rows.keys.data() + first,
-                           rows.values.data() + first, seen, model.softcap(), model.Sink(head));
+          ToyModel::Attend(model.Query(layer, length - 1, head), seen.keys.data(), seen.values.data(),
+                           static_cast<int64_t>(seen.kept.size()), model.softcap(), model.Sink(head));
       double error = 0;
       double norm = 0;
       for (int j = 0; j < kShape.head_size; ++j) {

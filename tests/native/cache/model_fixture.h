@@ -81,7 +81,10 @@ class ToyModel {
 struct ReadBack {
   std::vector<float> keys;
   std::vector<float> values;
+  std::vector<uint8_t> kept;  // per token
 };
+// Without the rows of tokens that the head evicted, and of those before `first_seen`.
+ReadBack SeenRows(const ReadBack& rows, int64_t first_seen);
 ReadBack Read(Sequence& sequence, int layer, int kv_head);
 
 std::shared_ptr<Manager> NewManager(int64_t byte_limit = 0);

@@ -179,7 +179,8 @@ TEST(LongAnswers, BookkeepingStaysFlat) {
     ASSERT_TRUE(sequence->GetInfo(&info).ok());
     // One of the newest slabs, as a decode step's last chunk looks it up.
     const SlabList& slabs = sequence->slabs(0);
-    if (info.sealed_tokens > 0) ASSERT_EQ(slabs.Find(info.sealed_tokens / kTileTokens - 1), slabs.size() - 1);
+    if (info.sealed_tokens > 0)
+      ASSERT_EQ(slabs.Find(0, info.sealed_tokens / kTileTokens - 1), slabs.size() - 1);
     const double seconds = ProcessorSeconds() - start;
     if (step < kQuarter) first += seconds;
     if (step >= kSteps - kQuarter) last += seconds;

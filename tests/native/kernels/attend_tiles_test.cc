@@ -47,7 +47,7 @@ void ExpectOracle(const TileData& data, int tile_count, int query_rows, double t
                std::to_string(tile_count));
   const Rows queries = RandomQueries(query_rows, data.format.key_channels, random);
   AttentionState state;
-  state.Reset(query_rows, data.format.head_size);
+  state.Reset(query_rows, data.format.value_channels);
   // The last tiles, so that reading past them leaves the buffer.
   const int total = static_cast<int>(data.keys.size()) / kTileTokens;
   Kernels().attend_tiles(data.format, data.tile(0), total - tile_count, Flatten(queries).data(), query_rows,
@@ -55,7 +55,7 @@ void ExpectOracle(const TileData& data, int tile_count, int query_rows, double t
   Kernels().attend_tiles(data.format, data.tile(total - tile_count), tile_count, Flatten(queries).data(),
                          query_rows, nullptr, 0, &state);
   const auto expected = ExpectedOfAll(data, total, queries);
-  EXPECT_LE(RelativeError(state, data.format.head_size, expected), tolerance);
+  EXPECT_LE(RelativeError(state, data.format.value_channels, expected), tolerance);
   EXPECT_LE(LogSumError(state, expected), LogSumTolerance(tolerance));
 }
 
@@ -83,9 +83,13 @@ TEST_P(AttendTilesTest, TakesEveryHeadSizeAndQueryRowCount) {
   for (int head_size : {8, 16, 32, 40, 80, 160, 192, 256}) {
     for (int i = 0; i < 15; ++i) {
       const int channels = head_size - i % 7;
-      const TileCase tile_case{head_size,        channels,
-                               kStorages[i % 5], i % 2 == 0 ? channels : channels / 2 + 1,
-                               kStorages[i / 3], i % 4 < 2 ? head_size : head_size / 2};
+      const TileCase tile_case{head_size,
+                               channels,
+                               kStorages[i % 5],
+                               i % 2 == 0 ? channels : channels / 2 + 1,
+                               kStorages[i / 3],
+                               i % 4 < 2 ? head_size - i % 3 : head_size / 2,
+                               i % 3};
       const TileData data(tile_case, 2, &random);
       for (int query_rows : {3, 5, 6, 8}) {
         ExpectOracle(data, 1, query_rows, Tolerance(tile_case, GetParam()), &random);
@@ -161,7 +165,7 @@ TEST_P(AttendTilesTest, SmallWeightsKeepTheirShare) {
     const TileFormat format = MakeTileFormat(64, 64, storage, 64, storage, 64);
     const std::vector<uint8_t> channels = EvenChannels(64, 64);
     std::vector<uint8_t> tile(format.stride + kOverreadBytes);
-    Kernels().pack_tile(format, keys.data(), values.data(), 64, channels.data(), tile.data());
+    Kernels().pack_tile(format, keys.data(), values.data(), 64, channels.data(), nullptr, tile.data());
     std::vector<float> query(64, 0.0f);
     query[0] = 1;
     AttentionState state;
@@ -218,7 +222,7 @@ TEST_P(AttendTilesTest, NotANumberReachesTheOutput) {
         const std::vector<uint8_t> channels = EvenChannels(64, 64);
         std::vector<uint8_t> tile(format.stride + kOverreadBytes);
         Kernels().pack_tile(format, in_keys ? bad.data() : good.data(), in_keys ? good.data() : bad.data(),
-                            64, channels.data(), tile.data());
+                            64, channels.data(), nullptr, tile.data());
         const std::vector<float> query(64, 0.1f);
         AttentionState state;
         state.Reset(1, 64);
@@ -241,7 +245,7 @@ TEST_P(AttendTilesTest, AgreesWithTheOtherKernels) {
     const std::vector<float> queries = Flatten(RandomQueries(4, tile_case.key_channels, &random));
     const auto attend = [&](const char* kernels) {
       AttentionState state;
-      state.Reset(4, 64);
+      state.Reset(4, tile_case.value_channels());
       EXPECT_TRUE(UseKernels(kernels));
       Kernels().attend_tiles(data.format, data.tile(0), 2, queries.data(), 4, nullptr, 0, &state);
       return state;
@@ -254,7 +258,7 @@ TEST_P(AttendTilesTest, AgreesWithTheOtherKernels) {
       for (int row = 0; row < 4; ++row) {
         EXPECT_NEAR(own.max[row], theirs.max[row], (std::abs(own.max[row]) + 1) * tolerance) << other;
         double difference = 0, norm = 0;
-        for (int channel = 0; channel < 64; ++channel) {
+        for (int channel = 0; channel < tile_case.value_channels(); ++channel) {
           const double a = own.accumulator[row][channel] / own.sum[row];
           const double b = theirs.accumulator[row][channel] / theirs.sum[row];
           difference += (a - b) * (a - b);

@@ -28,7 +28,8 @@ TEST_P(ExpandTileTest, ReadsWhatTheTileHolds) {
     for (const TileCase& tile_case : TileCases(head_size)) {
       SCOPED_TRACE(tile_case.Name());
       const TileData data(tile_case, 1, &random);
-      const TileFormat format = FloatTileFormat(head_size, tile_case.key_channels);
+      const TileFormat format =
+          FloatTileFormat(head_size, tile_case.key_channels, tile_case.value_channels());
       const Expanded tile(format);
       Kernels().expand_tile(data.format, data.tile(0), tile.floats.get());
       for (int token = 0; token < kTileTokens; ++token) {
@@ -37,8 +38,9 @@ TEST_P(ExpandTileTest, ReadsWhatTheTileHolds) {
                           static_cast<float>(data.stored_keys[token][i]))
               << token << ' ' << i;
         for (int i = 0; i < format.value.lanes; ++i)
-          ASSERT_FLOAT_EQ(At(format.value, tile.floats.get(), i, token),
-                          i < head_size ? static_cast<float>(data.stored_values[token][i]) : 0.0f)
+          ASSERT_FLOAT_EQ(
+              At(format.value, tile.floats.get(), i, token),
+              i < tile_case.value_channels() ? static_cast<float>(data.stored_values[token][i]) : 0.0f)
               << token << ' ' << i;
       }
     }
@@ -52,7 +54,7 @@ TEST_P(ExpandTileTest, TakesRowsAsTheyAre) {
       SCOPED_TRACE("head size " + std::to_string(head_size) + ", rows " + std::to_string(count));
       const Rows keys = RandomRows(count, head_size, &random);
       const Rows values = RandomRows(count, head_size, &random);
-      const TileFormat format = FloatTileFormat(head_size, head_size);
+      const TileFormat format = FloatTileFormat(head_size, head_size, head_size);
       const Expanded tile(format);
       Kernels().expand_rows(Flatten(keys).data(), Flatten(values).data(), count, head_size,
                             tile.floats.get());

@@ -28,7 +28,8 @@ std::string TileCase::Name() const {
   static const char* const names[] = {"float32", "bfloat16", "int8", "float16", "int4"};
   std::ostringstream name;
   name << "head size " << head_size << ", K " << names[static_cast<int>(key_storage)] << ' ' << key_nonzeros
-       << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros;
+       << " of " << key_channels << ", V " << names[static_cast<int>(value_storage)] << ' ' << value_nonzeros
+       << " of " << value_channels();
   return name.str();
 }
 
@@ -55,6 +56,10 @@ std::vector<TileCase> TileCases(int head_size) {
       // One side dense, the other not.
       cases.push_back({head_size, head_size, key, head_size, value, head_size / 2});
       cases.push_back({head_size, head_size, key, head_size / 2, value, head_size});
+      // V without some of its channels.
+      const int removed = head_size / 3 + pair % 4;
+      cases.push_back({head_size, head_size / 2, key, head_size / 2, value, head_size - removed, removed});
+      cases.push_back({head_size, head_size, key, head_size / 2, value, head_size / 4, removed});
     }
   }
   return cases;
@@ -64,6 +69,7 @@ TileData::TileData(const TileCase& tile_case, int tile_count, std::mt19937* rand
     : tile_case(tile_case),
       format(tile_case.Format()),
       channels(EvenChannels(tile_case.key_channels, tile_case.head_size)),
+      value_channels(EvenChannels(tile_case.value_channels(), tile_case.head_size)),
       keys(RandomRows(tile_count * kTileTokens, tile_case.head_size, random)),
       values(RandomRows(tile_count * kTileTokens, tile_case.head_size, random)),
       bytes(static_cast<uint8_t*>(std::aligned_alloc(64, tile_count * format.stride + kOverreadBytes))) {
@@ -71,11 +77,12 @@ TileData::TileData(const TileCase& tile_case, int tile_count, std::mt19937* rand
   for (int index = 0; index < tile_count; ++index) {
     const size_t offset = static_cast<size_t>(index) * kTileTokens * tile_case.head_size;
     Kernels().pack_tile(format, flat_keys.data() + offset, flat_values.data() + offset, tile_case.head_size,
-                        channels.data(), tile(index));
+                        channels.data(), value_channels.data(), tile(index));
   }
-  Rows gathered(keys.size());
+  Rows gathered(keys.size()), gathered_values(keys.size());
   for (size_t token = 0; token < keys.size(); ++token) {
     for (uint8_t channel : channels) gathered[token].push_back(keys[token][channel]);
+    for (uint8_t channel : value_channels) gathered_values[token].push_back(values[token][channel]);
   }
   for (int first = 0; first < tile_count * kTileTokens; first += kTileTokens) {
     const auto add = [&](const Rows& rows, const oracle::SectionRules& rules,
@@ -84,7 +91,7 @@ TileData::TileData(const TileCase& tile_case, int tile_count, std::mt19937* rand
         to->push_back(std::move(row));
     };
     add(gathered, {tile_case.key_storage, tile_case.key_nonzeros, true}, &stored_keys);
-    add(values, {tile_case.value_storage, tile_case.value_nonzeros, false}, &stored_values);
+    add(gathered_values, {tile_case.value_storage, tile_case.value_nonzeros, false}, &stored_values);
   }
 }
 
@@ -111,16 +118,15 @@ std::vector<float> Flatten(const Rows& rows) {
   return flat;
 }
 
-double RelativeError(const AttentionState& state, int head_size,
-                     const std::vector<oracle::Output>& expected) {
+double RelativeError(const AttentionState& state, int channels, const std::vector<oracle::Output>& expected) {
   const int rows = static_cast<int>(expected.size());
-  std::vector<float> output(static_cast<size_t>(rows) * head_size);
+  std::vector<float> output(static_cast<size_t>(rows) * channels);
   float* pointers[kMaxQueryRows];
-  for (int row = 0; row < rows; ++row) pointers[row] = output.data() + row * head_size;
-  FinishAttention(state, rows, head_size, nullptr, pointers);
+  for (int row = 0; row < rows; ++row) pointers[row] = output.data() + row * channels;
+  FinishAttention(state, rows, channels, nullptr, pointers);
   double difference = 0, norm = 0;
   for (int row = 0; row < rows; ++row) {
-    for (int channel = 0; channel < head_size; ++channel) {
+    for (int channel = 0; channel < channels; ++channel) {
       const double value = expected[row].values[channel];
       difference += std::pow(pointers[row][channel] - value, 2);
       norm += value * value;

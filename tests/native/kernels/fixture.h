@@ -49,9 +49,12 @@ struct TileCase {
   int key_nonzeros;
   Storage value_storage;
   int value_nonzeros;
+  int removed_values = 0;  // V channels, which value_nonzeros does not count
 
+  int value_channels() const { return head_size - removed_values; }
   TileFormat Format() const {
-    return MakeTileFormat(head_size, key_channels, key_storage, key_nonzeros, value_storage, value_nonzeros);
+    return MakeTileFormat(head_size, {key_storage, key_channels, kTileTokens * key_nonzeros},
+                          {value_storage, value_channels(), kTileTokens * value_nonzeros});
   }
   std::string Name() const;
 };
@@ -70,10 +73,11 @@ struct TileData {
   };
   TileCase tile_case;
   TileFormat format;
-  std::vector<uint8_t> channels;
+  std::vector<uint8_t> channels;                   // of K
+  std::vector<uint8_t> value_channels;             // of V
   Rows keys, values;                               // [tokens][head_size], as given
   std::vector<std::vector<double>> stored_keys;    // [tokens][key_channels]
-  std::vector<std::vector<double>> stored_values;  // [tokens][head_size]
+  std::vector<std::vector<double>> stored_values;  // [tokens][value_channels]
   std::unique_ptr<uint8_t[], Free> bytes;
 };
 
@@ -85,7 +89,7 @@ std::vector<oracle::Output> Expected(const Rows& queries, const std::vector<std:
 std::vector<float> Flatten(const Rows& rows);
 
 // Finishes `state` and returns the relative L2 distance to the oracle over all query rows.
-double RelativeError(const AttentionState& state, int head_size, const std::vector<oracle::Output>& expected);
+double RelativeError(const AttentionState& state, int channels, const std::vector<oracle::Output>& expected);
 // Largest difference of log-sum-exp, over the query rows that saw something.
 double LogSumError(const AttentionState& state, const std::vector<oracle::Output>& expected);
 // What it may be for an output tolerance: logits reach several units, so rounded queries move them further.

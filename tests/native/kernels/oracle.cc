@@ -50,7 +50,8 @@ void RoundGroup(const std::vector<double*>& group) {
   }
 }
 
-std::vector<double> StoredRow(const std::vector<float>& row, const SectionRules& rules) {
+std::vector<double> StoredRow(const std::vector<float>& row, const SectionRules& rules,
+                              const std::vector<uint8_t>* mask) {
   std::vector<double> stored(row.begin(), row.end());
   if (rules.storage == Storage::kBFloat16)
     std::transform(stored.begin(), stored.end(), stored.begin(), RoundToBFloat16);
@@ -60,10 +61,13 @@ std::vector<double> StoredRow(const std::vector<float>& row, const SectionRules&
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](int a, int b) { return std::abs(stored[a]) > std::abs(stored[b]); });
-  for (size_t i = rules.nonzeros; i < order.size(); ++i) stored[order[i]] = 0;
+  if (mask == nullptr)
+    for (size_t i = rules.nonzeros; i < order.size(); ++i) stored[order[i]] = 0;
+  for (size_t i = 0; mask != nullptr && i < row.size(); ++i)
+    if ((*mask)[i] == 0) stored[i] = 0;
 
-  const bool int4_bitmap =
-      rules.storage == Storage::kInt4 && static_cast<size_t>(rules.nonzeros) < row.size();
+  const bool bitmap = mask != nullptr || static_cast<size_t>(rules.nonzeros) < row.size();
+  const bool int4_bitmap = rules.storage == Storage::kInt4 && bitmap;
   if (rules.storage == Storage::kInt8 || int4_bitmap) {
     double largest = 0;
     for (double value : stored) largest = std::max(largest, std::abs(value));
@@ -87,11 +91,13 @@ double RoundToFloat16(double value) {
 }
 
 std::vector<std::vector<double>> StoredTile(const std::vector<std::vector<float>>& rows,
-                                            const SectionRules& rules) {
+                                            const SectionRules& rules, const Mask* mask) {
   std::vector<std::vector<double>> stored;
-  for (const auto& row : rows) stored.push_back(StoredRow(row, rules));
+  for (size_t token = 0; token < rows.size(); ++token)
+    stored.push_back(StoredRow(rows[token], rules, mask != nullptr ? &(*mask)[token] : nullptr));
   const size_t width = rows[0].size();
-  if (rules.storage != Storage::kInt4 || static_cast<size_t>(rules.nonzeros) < width) return stored;
+  const bool bitmap = mask != nullptr || static_cast<size_t>(rules.nonzeros) < width;
+  if (rules.storage != Storage::kInt4 || bitmap) return stored;
   if (rules.keys) {
     for (size_t channel = 0; channel < width; ++channel) {
       std::vector<double*> group;

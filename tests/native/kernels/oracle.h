@@ -23,9 +23,11 @@ double RoundToBFloat16(double value);
 // The same for IEEE binary16.
 double RoundToFloat16(double value);
 
-// What the rows of a tile read as after pruning and rounding: removed elements are 0.
+// What the rows of a tile read as after pruning and rounding: removed elements are 0. Where `mask` is not
+// null, it says which elements are kept (not 0) in place of their magnitudes.
+using Mask = std::vector<std::vector<uint8_t>>;
 std::vector<std::vector<double>> StoredTile(const std::vector<std::vector<float>>& rows,
-                                            const SectionRules& rules);
+                                            const SectionRules& rules, const Mask* mask = nullptr);
 
 struct Output {
   std::vector<double> values;  // head_size

@@ -17,7 +17,8 @@ struct Unpacked {
 Unpacked Unpack(const TileData& data, int index) {
   const size_t size = static_cast<size_t>(kTileTokens) * data.format.head_size;
   Unpacked rows{std::vector<float>(size, -1), std::vector<float>(size, -1)};
-  UnpackTile(data.format, data.tile(index), data.channels.data(), rows.keys.data(), rows.values.data());
+  UnpackTile(data.format, data.tile(index), data.channels.data(), data.value_channels.data(),
+             rows.keys.data(), rows.values.data());
   return rows;
 }
 
@@ -26,15 +27,17 @@ void ExpectStoredExactly(const TileData& data) {
   const int head_size = data.format.head_size;
   const Unpacked rows = Unpack(data, 0);
   for (int token = 0; token < kTileTokens; ++token) {
-    std::vector<float> keys(head_size, 0);
+    std::vector<float> keys(head_size, 0), values(head_size, 0);
     for (int i = 0; i < data.format.key_channels; ++i) {
       keys[data.channels[i]] = static_cast<float>(data.stored_keys[token][i]);
+    }
+    for (int i = 0; i < data.format.value_channels; ++i) {
+      values[data.value_channels[i]] = static_cast<float>(data.stored_values[token][i]);
     }
     for (int channel = 0; channel < head_size; ++channel) {
       const int at = token * head_size + channel;
       ASSERT_EQ(rows.keys[at], keys[channel]) << "K, token " << token << ", channel " << channel;
-      ASSERT_EQ(rows.values[at], static_cast<float>(data.stored_values[token][channel]))
-          << "V, token " << token << ", channel " << channel;
+      ASSERT_EQ(rows.values[at], values[channel]) << "V, token " << token << ", channel " << channel;
     }
   }
 }
@@ -56,13 +59,15 @@ TEST_P(PackTileTest, TakesEveryHeadSizeAndNonzeroCount) {
     for (int i = 0; i < 20; ++i) {
       const int channels = std::uniform_int_distribution<int>(1, head_size)(random);
       const int key_nonzeros = std::uniform_int_distribution<int>(1, channels)(random);
-      const int value_nonzeros = std::uniform_int_distribution<int>(1, head_size)(random);
+      const int removed = i % 4 == 3 ? std::uniform_int_distribution<int>(0, head_size - 1)(random) : 0;
+      const int value_nonzeros = std::uniform_int_distribution<int>(1, head_size - removed)(random);
       const TileCase tile_case{head_size,
                                channels,
                                kStorages[i % 5],
                                i % 2 == 0 ? channels : key_nonzeros,
                                kStorages[(i / 2 + 1) % 5],
-                               i % 3 == 0 ? head_size : value_nonzeros};
+                               i % 3 == 0 ? head_size - removed : value_nonzeros,
+                               removed};
       SCOPED_TRACE(tile_case.Name());
       ExpectStoredExactly(TileData(tile_case, 1, &random));
       if (HasFatalFailure()) return;
@@ -79,10 +84,10 @@ Unpacked RoundTrip(const TileCase& tile_case, const std::vector<float>& row) {
     std::copy(row.begin(), row.end(), rows.begin() + token * stride);
   std::vector<uint8_t> tile(format.stride + kOverreadBytes);
   const std::vector<uint8_t> channels = EvenChannels(tile_case.key_channels, tile_case.head_size);
-  Kernels().pack_tile(format, rows.data(), rows.data(), stride, channels.data(), tile.data());
+  Kernels().pack_tile(format, rows.data(), rows.data(), stride, channels.data(), nullptr, tile.data());
   const size_t size = static_cast<size_t>(kTileTokens) * tile_case.head_size;
   Unpacked unpacked{std::vector<float>(size), std::vector<float>(size)};
-  UnpackTile(format, tile.data(), channels.data(), unpacked.keys.data(), unpacked.values.data());
+  UnpackTile(format, tile.data(), channels.data(), nullptr, unpacked.keys.data(), unpacked.values.data());
   return unpacked;
 }
 
@@ -172,12 +177,15 @@ TEST_P(PackTileTest, MakesTheSameBytesAsTheScalarKernels) {
     const TileFormat format = tile_case.Format();
     std::vector<float> rows = Flatten(RandomRows(kTileTokens, 96 + stride_gap, &random));
     const std::vector<uint8_t> channels = EvenChannels(tile_case.key_channels, 96);
+    const std::vector<uint8_t> value_channels = EvenChannels(tile_case.value_channels(), 96);
     std::vector<uint8_t> expected(format.stride, 0x11), actual(format.stride, 0x22);
     const KernelTable& kernels = Kernels();
     ASSERT_TRUE(UseKernels("scalar"));
-    Kernels().pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(), expected.data());
+    Kernels().pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(),
+                        value_channels.data(), expected.data());
     ASSERT_TRUE(UseKernels(GetParam()));
-    kernels.pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(), actual.data());
+    kernels.pack_tile(format, rows.data(), rows.data(), 96 + stride_gap, channels.data(),
+                      value_channels.data(), actual.data());
     ASSERT_EQ(std::memcmp(expected.data(), actual.data(), format.stride), 0);
   }
 }

@@ -8,7 +8,7 @@
 #include "cache/handle_table.h"
 #include "cache/manager.h"
 #include "cache/sequence.h"
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
 #include "pruning/policy.h"
 
 using namespace kvprune;
@@ -74,6 +74,14 @@ Status FindAll(const int64_t* handles, int32_t count, std::vector<std::shared_pt
   return {};
 }
 
+// A policy that sequences of the manager can have now.
+Status UsablePolicy(const Manager& manager, const kvp_policy& source, Policy* policy) {
+  Status status = MakePolicy(source, manager.shape(), policy);
+  if (status.ok() && policy->NeedsOutputGram()) status = manager.output_gram().RequireAll();
+  if (status.ok()) status = CheckBuilt(*policy);
+  return status;
+}
+
 }  // namespace
 
 extern "C" {
@@ -93,7 +101,9 @@ const char* kvp_kernels(void) {
 kvp_status kvp_use_kernels(const char* name) {
   return Guard([&]() -> Status {
     if (UseKernels(name)) return {};
-    return {KVP_UNSUPPORTED, std::string("kernels '") + name + "' are unknown or not supported by this CPU"};
+    return {KVP_UNSUPPORTED, std::string(KernelsExist(name) ? "this CPU cannot run the kernels '"
+                                                            : "there are no kernels '") +
+                                 name + "'"};
   });
 }
 
@@ -129,10 +139,22 @@ kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_st
     if (manager == nullptr) return Null("manager");
     if (statistics == nullptr) return Null("statistics");
     const MemoryAccount& account = *manager->manager->account();
-    *statistics = {account.InUse(MemoryUse::kSealed), account.InUse(MemoryUse::kTail),
-                   account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch), account.Peak(),
-                   manager->manager->sequences()};
+    *statistics = {account.InUse(MemoryUse::kSealed),
+                   account.InUse(MemoryUse::kTail),
+                   account.InUse(MemoryUse::kStaging) + account.InUse(MemoryUse::kScratch),
+                   account.Peak(),
+                   manager->manager->sequences(),
+                   account.InUse(MemoryUse::kWeights)};
     return {};
+  });
+}
+
+kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t layer, const float* gram,
+                                       int64_t count) {
+  return Guard([&]() -> Status {
+    if (manager == nullptr) return Null("manager");
+    if (gram == nullptr) return Null("gram");
+    return manager->manager->output_gram().Set(layer, gram, count);
   });
 }
 
@@ -149,6 +171,7 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
     if (!status.ok()) return status;
     Policy checked_policy;
     status = MakePolicy(*policy, checked_shape, &checked_policy);
+    if (status.ok()) status = CheckBuilt(checked_policy);
     if (!status.ok()) return status;
     if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX)
       return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^31 - 1"};
@@ -163,7 +186,7 @@ kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, i
     if (policy == nullptr) return Null("policy");
     if (sequence == nullptr) return Null("sequence");
     Policy checked;
-    Status status = MakePolicy(*policy, manager->manager->shape(), &checked);
+    Status status = UsablePolicy(*manager->manager, *policy, &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = Sequence::Create(manager->manager, checked, &made);
@@ -200,6 +223,45 @@ kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens) {
   return WithSequence(sequence, [&](Sequence& found) { return found.OpenSegment(tokens); });
 }
 
+kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t tokens, const kvp_policy* policies,
+                                              int32_t policy_count, int64_t probe_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) -> Status {
+    if (policy_count < 0) return {KVP_INVALID_ARGUMENT, "the number of policies is negative"};
+    if (policy_count > 0 && policies == nullptr) return Null("policies");
+    std::vector<Policy> checked(policy_count);
+    for (int32_t i = 0; i < policy_count; ++i) {
+      Status status = MakePolicy(policies[i], found.shape(), &checked[i]);
+      if (!status.ok()) return status;
+    }
+    return found.OpenDeferredSegment(tokens, checked, probe_tokens);
+  });
+}
+
+kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
+                             const float* values, const float* queries, int64_t query_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) -> Status {
+    if (keys == nullptr) return Null("keys");
+    if (values == nullptr) return Null("values");
+    if (queries == nullptr && query_tokens != 0) return Null("queries");
+    return found.Fill(layer, tokens, keys, values, queries, query_tokens);
+  });
+}
+
+kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed) {
+  return WithSequence(sequence, [&](Sequence& source) -> Status {
+    if (policy == nullptr) return Null("policy");
+    if (sealed == nullptr) return Null("sealed");
+    Policy checked;
+    Status status = MakePolicy(*policy, source.shape(), &checked);
+    if (!status.ok()) return status;
+    std::shared_ptr<Sequence> made;
+    status = source.SealAs(checked, &made);
+    if (!status.ok()) return status;
+    *sealed = HandleTable::Instance().Add(std::move(made));
+    return {};
+  });
+}
+
 kvp_status kvp_sequence_checkpoint(int64_t sequence) {
   return WithSequence(sequence, [&](Sequence& found) { return found.Checkpoint(); });
 }
@@ -217,6 +279,13 @@ kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, i
   });
 }
 
+kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv_head, int64_t tokens,
+                             uint8_t* kept) {
+  return WithSequence(sequence, [&](Sequence& found) {
+    return kept ? found.ReadKept(layer, kv_head, tokens, kept) : Null("kept");
+  });
+}
+
 kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count) {
   return Guard([&]() -> Status {
     std::vector<std::shared_ptr<Sequence>> found;
@@ -226,12 +295,15 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
     for (int32_t i = 0; i < count; ++i) {
       const kvp_status begun = Guard([&] { return found[i]->BeginStep(new_tokens[i]); });
       if (begun == KVP_OK) continue;
-      status = Status(begun, last_error);
       for (int32_t j = 0; j < i; ++j) (void)found[j]->RollbackStep();
-      return status;
+      return {begun, count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
     }
     return {};
   });
+}
+
+kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens) {
+  return WithSequence(sequence, [&](Sequence& found) { return found.BeginProbe(new_tokens); });
 }
 
 kvp_status kvp_step_commit(const int64_t* sequences, int32_t count) {

@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define KVP_ABI_VERSION 1u
+#define KVP_ABI_VERSION 2u
 
 typedef enum kvp_status {
   KVP_OK = 0,
@@ -52,14 +52,84 @@ typedef struct kvp_model_shape {
   int64_t max_tokens; /* longest sequence the model takes, at most 2^31 - 1 */
 } kvp_model_shape;
 
+/* Which entries of K or V compete with each other when elements are removed. */
+typedef enum kvp_sparsity_pattern {
+  KVP_PATTERN_PER_TOKEN = 0,  /* those of one row */
+  KVP_PATTERN_PER_CHANNEL = 1 /* those of one channel in 32 consecutive tokens */
+} kvp_sparsity_pattern;
+
+/* What ranks an element of K, always times its magnitude. Rows of generated tokens rank by magnitude. */
+typedef enum kvp_key_score {
+  KVP_KEY_MAGNITUDE = 0,
+  KVP_KEY_QUERY_MAGNITUDE = 1, /* MUSTAFAR: sum over the group of the mean |q| of the observed queries */
+  KVP_KEY_QUERY_RMS = 2        /* root of the mean q^2 of group and observed queries */
+} kvp_key_score;
+
+/* What ranks an element of V, always times its magnitude. */
+typedef enum kvp_value_score {
+  KVP_VALUE_MAGNITUDE = 0,
+  KVP_VALUE_ATTENTION =
+      1, /* MUSTAFAR: attention of group and observed queries to the token; per channel only */
+  KVP_VALUE_OUTPUT_WEIGHT =
+      2 /* norm of the channel's columns of the output projection, from its Gram matrix */
+} kvp_value_score;
+
+/* What ranks the tokens of a prompt. */
+typedef enum kvp_token_score {
+  KVP_TOKENS_ALL = 0,                   /* nothing is evicted */
+  KVP_TOKENS_RECENCY = 1,               /* StreamingLLM: sinks and the newest */
+  KVP_TOKENS_WINDOW_ATTENTION = 2,      /* SnapKV: attention of the observed queries */
+  KVP_TOKENS_ACCUMULATED_ATTENTION = 3, /* H2O: attention of all queries that could see the token */
+  KVP_TOKENS_EXPECTED_ATTENTION = 4,    /* attention of queries of the next positions, by their statistics */
+  KVP_TOKENS_RECONSTRUCTION = 5         /* KVzip: attention while the model repeats the prompt */
+} kvp_token_score;
+
+/* How a layer's budget of tokens is divided among its KV heads. */
+typedef enum kvp_head_budgets {
+  KVP_HEADS_UNIFORM = 0,
+  KVP_HEADS_ADAPTIVE = 1, /* AdaKV: by the layer's best scores, with a floor for each head */
+  KVP_HEADS_GLOBAL = 2    /* KVzip: by the best scores of all layers and heads */
+} kvp_head_budgets;
+
+/* The sparsities of one layer, in place of the policy's. */
+typedef struct kvp_layer_sparsity {
+  float key_channel_sparsity;
+  float value_channel_sparsity;
+  float key_sparsity;
+  float value_sparsity;
+  float token_sparsity;
+} kvp_layer_sparsity;
+
+/*
+ * Every sparsity is the fraction removed, in [0, 1). What is left out is 0, which removes nothing; the fields
+ * from token_sparsity to second_stage count only with a token_score.
+ */
 typedef struct kvp_policy {
-  int32_t key_storage;        /* kvp_storage */
-  int32_t value_storage;      /* kvp_storage */
-  float key_channel_sparsity; /* ThinK lambda: fraction of K channels removed, [0, 1) */
-  float key_sparsity;         /* MUSTAFAR: fraction of each K row's kept channels removed, [0, 1) */
-  float value_sparsity;       /* MUSTAFAR: fraction of each V row removed, [0, 1) */
-  int32_t recent_window;      /* newest tokens kept dense, >= 0 */
-  int32_t observation_window; /* last prompt queries that score channels, >= 1 */
+  int32_t key_storage;          /* kvp_storage */
+  int32_t value_storage;        /* kvp_storage */
+  float key_channel_sparsity;   /* ThinK lambda: fraction of K channels removed */
+  float key_sparsity;           /* MUSTAFAR: fraction of the kept K channels' elements removed */
+  float value_sparsity;         /* MUSTAFAR: fraction of the kept V channels' elements removed */
+  int32_t recent_window;        /* newest tokens kept dense, >= 0 */
+  int32_t observation_window;   /* last prompt queries that score, >= 1 */
+  float value_channel_sparsity; /* ThinK, appendix D: fraction of V channels removed */
+  int32_t key_pattern;          /* kvp_sparsity_pattern */
+  int32_t value_pattern;        /* kvp_sparsity_pattern */
+  int32_t key_score;            /* kvp_key_score */
+  int32_t value_score;          /* kvp_value_score */
+  int32_t token_score;          /* kvp_token_score */
+  float token_sparsity;         /* fraction of the prompt's tokens evicted */
+  int32_t token_budget;         /* most tokens kept, per head on average; 0: token_sparsity counts */
+  int32_t sink_tokens;          /* first tokens that are never evicted, >= 0 */
+  int32_t pool_kernel;          /* tokens of window attention's max pool, odd; 1: none */
+  float pyramid_slope;          /* PyramidKV beta, >= 1; 0: the same budget in every layer */
+  int32_t head_budgets;         /* kvp_head_budgets */
+  float head_floor;             /* fraction of the even share that adaptive budgets leave each head, [0, 1] */
+  int32_t weigh_by_value;       /* 1: scores are multiplied by the norm of W_O v */
+  int32_t second_stage;         /* 1: CriticalKV: half by score, half by score times the norm of W_O v */
+  float output_error;           /* largest relative error of attention outputs, (0, 1); 0: sparsities count */
+  int32_t layer_count;          /* 0, or as many as the model has */
+  const kvp_layer_sparsity* layers; /* one per layer; null with layer_count 0. Read during the call only. */
 } kvp_policy;
 
 typedef struct kvp_estimate {
@@ -73,12 +143,14 @@ typedef struct kvp_manager_statistics {
   int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; scratch of a run */
   int64_t peak_bytes;    /* highest sum so far */
   int64_t sequences;
+  int64_t weight_bytes; /* Gram matrices of the output projections; outside of the limit and of the peak */
 } kvp_manager_statistics;
 
 typedef struct kvp_sequence_info {
   int64_t length;              /* committed tokens */
   int64_t sealed_tokens;       /* of these in sealed tiles */
-  int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open */
+  int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open, or
+                                  a deferred one that is full */
   int64_t sealed_bytes;        /* of all its tiles, shared ones and those packed ahead of sealing included */
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
@@ -104,6 +176,14 @@ KVP_API void kvp_manager_destroy(kvp_manager* manager);
 /* The value that a graph's cache_manager attribute must carry for its nodes to accept this manager's
  * sequences. */
 KVP_API kvp_status kvp_manager_id(const kvp_manager* manager, int64_t* id);
+/*
+ * What values become behind `layer`: per KV head the sum, over the query heads of its group, of W^T W, where
+ * W [hidden, head_size] is the head's part of the output projection. `count` floats [kv_heads, head_size,
+ * head_size], finite, copied; once per layer. Policies that weigh values need it for every layer: sequences
+ * with them are refused with KVP_INVALID_STATE before.
+ */
+KVP_API kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t layer, const float* gram,
+                                               int64_t count);
 KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_statistics* statistics);
 
 /*
@@ -130,6 +210,29 @@ KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* in
  * decode token. Rows still in the dense tail are compressed together with the segment.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
+/*
+ * As kvp_sequence_open_segment, but the segment is not compressed when it is full: all its rows stay dense,
+ * in 32 bits, and kvp_sequence_seal_as makes compressed sequences of it. `policies` are those that it will be
+ * sealed as: what they need beside the rows is kept. The sequence then takes no further tokens but those of
+ * probe steps (kvp_step_begin_probe), of at most probe_tokens each; rewinding drops the segment.
+ */
+KVP_API kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t tokens,
+                                                      const kvp_policy* policies, int32_t policy_count,
+                                                      int64_t probe_tokens);
+/*
+ * One layer's rows of an open deferred segment without a run of the graph: keys, with their rotary embedding,
+ * and values are [kv_heads, tokens, head_size], where tokens must be the segment's. queries are the rotated
+ * queries of the segment's last query_tokens tokens, [query_tokens, query_heads, head_size]: at least as many
+ * as the policies observe, null and 0 where none do. The tokens count when every layer was filled.
+ */
+KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
+                                     const float* values, const float* queries, int64_t query_tokens);
+/*
+ * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
+ * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
+ * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept.
+ */
+KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
 /* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
  * its own. */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
@@ -140,12 +243,15 @@ KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
  */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*
- * Rows of one KV head as attention reads them, pruned entries 0: keys and values are [rows, head_size], where
- * rows must be the sequence's length.
- * For tests and evaluation.
+ * Rows of one KV head as attention reads them, pruned entries and rows 0: keys and values are [rows,
+ * head_size], where rows must be the sequence's length. For tests and evaluation.
  */
 KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv_head, int64_t rows,
                                      float* keys, float* values);
+/* Which tokens one KV head still has rows of: kept[t] is 1 or 0, for `tokens` tokens, which must be the
+ * sequence's length. */
+KVP_API kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv_head, int64_t tokens,
+                                     uint8_t* kept);
 
 /*
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
@@ -154,6 +260,11 @@ KVP_API kvp_status kvp_sequence_read(int64_t sequence, int32_t layer, int32_t kv
  * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
+/*
+ * A step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
+ * are dropped when the step is committed or rolled back: the sequence stays as it is.
+ */
+KVP_API kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);
 KVP_API kvp_status kvp_step_rollback(const int64_t* sequences, int32_t count);
 

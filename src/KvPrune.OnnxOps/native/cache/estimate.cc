@@ -16,7 +16,8 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
   const int64_t tiles = policy.SealableTiles(prompt_tokens);
   const int64_t slab =
       tiles > 0 ? TileSlab::Bytes(PromptTileFormat(policy, shape.head_size), shape.kv_heads, tiles) : 0;
-  const int64_t rows = prompt_tokens > 0 ? PromptRows::Bytes(shape, policy, prompt_tokens, prompt_tokens) : 0;
+  const int64_t rows =
+      prompt_tokens > 0 ? PromptRows::Bytes(shape, PromptNeeds::Of(policy), prompt_tokens, prompt_tokens) : 0;
 
   const int64_t generated_slab =
       TileSlab::Bytes(GeneratedTileFormat(policy, shape.head_size), shape.kv_heads, 1);

@@ -11,8 +11,9 @@ HandleTable& HandleTable::Instance() {
 int64_t HandleTable::Add(std::shared_ptr<Sequence> sequence) {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) {
-    slots_.emplace_back();
+    if (slots_.size() == slots_.capacity()) slots_.reserve(2 * slots_.size() + 1);
     free_.reserve(slots_.capacity());  // Remove must not allocate
+    slots_.emplace_back();
     free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
   }
   const uint32_t index = free_.back();

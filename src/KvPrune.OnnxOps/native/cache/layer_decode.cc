@@ -9,7 +9,8 @@ namespace kvprune {
 namespace {
 
 // Tiles per task: at most kMostChunkTiles, and fewer where one sequence would make less than kLeastTasks
-// tasks. It depends on the sequence alone, so that its sums are split the same way in any batch.
+// tasks. It depends on the sequence alone, so that its sums are split the same way in any batch, and is the
+// same for all heads: one with many tiles makes many tasks.
 constexpr int64_t kMostChunkTiles = 32;
 constexpr int64_t kLeastChunkTiles = 8;
 constexpr int64_t kLeastTasks = 16;
@@ -23,7 +24,9 @@ struct Work {
   int query_count;
   int64_t chunk;
   int64_t chunks;
-  int64_t chunk_tiles;
+  int64_t first_tile;  // of the chunk
+  int64_t tiles;
+  int64_t first_row;  // that the token sees, of the head's sealed ones
 };
 
 // A task's result, kept compact: max and sum per query, then the accumulators.
@@ -76,25 +79,31 @@ class DecodeBatch {
  private:
   int64_t PartialFloats() const { return static_cast<int64_t>(kMaxQueryRows) * (shape_.head_size + 2); }
 
-  int64_t FirstTile(const Sequence& sequence) const {
-    return std::min(parameters_.FirstSeen(sequence.length()), sequence.sealed_tokens()) / kTileTokens;
-  }
-
-  int64_t SeenTiles(const Sequence& sequence) const {
-    return sequence.sealed_tokens() / kTileTokens - FirstTile(sequence);
-  }
-
   void PlanWork() {
+    const int64_t blocks = (shape_.group() + kMaxQueryRows - 1) / kMaxQueryRows;
+    std::vector<int64_t> first_rows(shape_.kv_heads);
     for (size_t row = 0; row < batch_.size(); ++row) {
-      const int64_t tiles = SeenTiles(*batch_[row].sequence);
-      const int64_t blocks = shape_.kv_heads * ((shape_.group() + kMaxQueryRows - 1) / kMaxQueryRows);
-      const int64_t chunk_tiles = std::clamp(tiles * blocks / kLeastTasks, kLeastChunkTiles, kMostChunkTiles);
-      const int64_t chunks = std::max<int64_t>(1, (tiles + chunk_tiles - 1) / chunk_tiles);
-      for (int head = 0; head < shape_.kv_heads; ++head)
+      const Sequence& sequence = *batch_[row].sequence;
+      const SlabList& slabs = sequence.slabs(parameters_.layer);
+      int64_t all_tiles = 0;
+      for (int head = 0; head < shape_.kv_heads; ++head) {
+        first_rows[head] = slabs.RowsBefore(head, parameters_.FirstSeen(sequence.length()));
+        all_tiles += slabs.Tiles(head) - first_rows[head] / kTileTokens;
+      }
+      const int64_t chunk_tiles =
+          std::clamp(all_tiles * blocks / kLeastTasks, kLeastChunkTiles, kMostChunkTiles);
+      for (int head = 0; head < shape_.kv_heads; ++head) {
+        const int64_t first_tile = first_rows[head] / kTileTokens;
+        const int64_t tiles = slabs.Tiles(head) - first_tile;
+        const int64_t chunks = std::max<int64_t>(1, (tiles + chunk_tiles - 1) / chunk_tiles);
         for (int first = 0; first < shape_.group(); first += kMaxQueryRows)
-          for (int64_t chunk = 0; chunk < chunks; ++chunk)
+          for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+            const int64_t before = chunk * chunk_tiles;
             work_.push_back({static_cast<int>(row), head, first,
-                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks, chunk_tiles});
+                             std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks,
+                             first_tile + before, std::min(chunk_tiles, tiles - before), first_rows[head]});
+          }
+      }
     }
   }
 
@@ -125,17 +134,16 @@ class DecodeBatch {
     const int64_t first_head = static_cast<int64_t>(work.kv_head) * shape_.group() + work.first_query;
     const float* queries =
         queries_ + (static_cast<int64_t>(work.row) * shape_.query_heads + first_head) * shape_.head_size;
-    const int64_t first = work.chunk * work.chunk_tiles;
-    int64_t first_seen[kMaxQueryRows];
-    std::fill_n(first_seen, work.query_count, parameters_.FirstSeen(sequence.length()));
+    int64_t first_rows[kMaxQueryRows];
+    std::fill_n(first_rows, work.query_count, work.first_row);
 
     AttentionState state;
     state.Reset(work.query_count, shape_.head_size);
-    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, FirstTile(sequence) + first,
-                std::min(work.chunk_tiles, SeenTiles(sequence) - first), queries, work.query_count,
-                shape_.head_size, first_seen, parameters_.softcap, &state);
+    AttendSlabs(sequence.slabs(parameters_.layer), work.kv_head, work.first_tile, work.tiles, queries,
+                work.query_count, shape_.head_size, first_rows, parameters_.softcap, &state);
     if (work.chunk == work.chunks - 1) {
-      const RowRange tail = {std::max<int64_t>(0, first_seen[0] - sequence.sealed_tokens()),
+      const int64_t first_seen = parameters_.FirstSeen(sequence.length());
+      const RowRange tail = {std::max<int64_t>(0, first_seen - sequence.sealed_tokens()),
                              sequence.dense_rows() + 1};
       RowRange seen[kMaxQueryRows];
       std::fill_n(seen, work.query_count, tail);

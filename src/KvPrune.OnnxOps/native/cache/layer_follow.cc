@@ -27,8 +27,7 @@ int64_t RoundUp(int64_t bytes) {
 struct Block {
   AttentionState state;
   int rows;
-  int64_t first_seen[kMaxQueryRows];  // oldest token that each row sees, ascending
-  int64_t end[kMaxQueryRows];         // one past the newest
+  RowRange seen[kMaxQueryRows];  // of the rows that are read now; begins and ends ascend
 };
 
 class FollowUp {
@@ -39,7 +38,12 @@ class FollowUp {
         prompt_rows_(prompt_rows),
         sequence_(*rows.sequence),
         shape_(sequence_.shape()),
-        head_rows_(static_cast<int64_t>(sequence_.step_tokens()) * shape_.group()) {}
+        slabs_(sequence_.slabs(parameters.layer)),
+        head_rows_(static_cast<int64_t>(sequence_.step_tokens()) * shape_.group()) {
+    for (const auto& [slab, first_token] : slabs_)
+      for (int head = 0; head < shape_.kv_heads; ++head)
+        fewer_values_ = fewer_values_ || slab->value_channels(head) != nullptr;
+  }
 
   Status Run(TaskRunner& tasks) {
     const auto threads = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
@@ -68,20 +72,26 @@ class FollowUp {
  private:
   int64_t RowFloats() const { return range_blocks_ * kMaxQueryRows * shape_.head_size; }
   int64_t TileFloats() const {
-    return static_cast<int64_t>(FloatTileFormat(shape_.head_size, shape_.head_size).stride / sizeof(float));
+    return static_cast<int64_t>(FloatTileFormat(shape_.head_size, shape_.head_size, shape_.head_size).stride /
+                                sizeof(float));
   }
-  // One tile, the queries, the queries of a slab's channels, the blocks.
+  int64_t BlockBytes() const { return RoundUp(range_blocks_ * static_cast<int64_t>(sizeof(Block))); }
+  int64_t FewerBytes() const {
+    return fewer_values_ ? RoundUp(range_blocks_ * static_cast<int64_t>(sizeof(AttentionState))) : 0;
+  }
+  // The blocks, their states of slabs that keep a part of the V channels, one tile, the queries, the queries
+  // of a slab's channels.
   int64_t WorkerBytes() const {
-    return RoundUp((TileFloats() + 2 * RowFloats()) * static_cast<int64_t>(sizeof(float))) +
-           RoundUp(range_blocks_ * static_cast<int64_t>(sizeof(Block)));
+    return BlockBytes() + FewerBytes() +
+           RoundUp((TileFloats() + 2 * RowFloats()) * static_cast<int64_t>(sizeof(float)));
   }
 
   void Attend(int kv_head, int64_t first_block, int64_t count, uint8_t* scratch) const {
-    auto* tile = reinterpret_cast<float*>(scratch);
+    auto* blocks = reinterpret_cast<Block*>(scratch);
+    auto* fewer = reinterpret_cast<AttentionState*>(scratch + BlockBytes());
+    auto* tile = reinterpret_cast<float*>(scratch + BlockBytes() + FewerBytes());
     float* queries = tile + TileFloats();
     float* gathered = queries + RowFloats();
-    auto* blocks = reinterpret_cast<Block*>(
-        scratch + RoundUp((TileFloats() + 2 * RowFloats()) * static_cast<int64_t>(sizeof(float))));
     const int64_t first_row = first_block * kMaxQueryRows;
     const int64_t row_count = std::min(count * kMaxQueryRows, head_rows_ - first_row);
     for (int64_t block = 0; block < count; ++block) {
@@ -89,77 +99,104 @@ class FollowUp {
       blocks[block].rows =
           static_cast<int>(std::min<int64_t>(kMaxQueryRows, row_count - block * kMaxQueryRows));
       blocks[block].state.Reset(blocks[block].rows, shape_.head_size);
+      if (fewer_values_) new (&fewer[block]) AttentionState;
     }
     for (int64_t row = 0; row < row_count; ++row) {
       const int64_t token = (first_row + row) / shape_.group();
       const int64_t position = sequence_.length() + token;
-      Block& block = blocks[row / kMaxQueryRows];
-      block.first_seen[row % kMaxQueryRows] = parameters_.FirstSeen(position);
-      block.end[row % kMaxQueryRows] = position + 1;
       float* query = queries + row * shape_.head_size;
       std::memcpy(query, rows_.query + Offset(kv_head, first_row + row),
                   static_cast<size_t>(shape_.head_size) * sizeof(float));
       if (parameters_.rotary.active()) parameters_.rotary.Rotate(query, position);
       for (int j = 0; j < shape_.head_size; ++j) query[j] *= parameters_.scale;
     }
-    AttendSealed(kv_head, count, queries, row_count, tile, gathered, blocks);
-    AttendNew(kv_head, count, queries, tile, blocks);
+    AttendSealed(kv_head, first_row, row_count, queries, gathered, tile, blocks, fewer);
+    AttendNew(kv_head, first_row, row_count, queries, tile, blocks);
     for (int64_t block = 0; block < count; ++block)
       Finish(kv_head, first_row + block * kMaxQueryRows, blocks[block]);
   }
 
-  void AttendSealed(int kv_head, int64_t count, const float* queries, int64_t row_count, float* tile,
-                    float* gathered, Block* blocks) const {
-    const int64_t first_tile = blocks[0].first_seen[0] / kTileTokens;
-    const SlabList& slabs = sequence_.slabs(parameters_.layer);
-    for (size_t i = slabs.Find(first_tile); i < slabs.size(); ++i) {
-      const auto& [slab, start] = slabs[i];
-      const TileFormat& format = slab->format();
+  // seen(position) is the range that a query at that position sees.
+  template <class Seen>
+  void SetSeen(int64_t first_row, int64_t row_count, const Seen& seen, Block* blocks) const {
+    for (int64_t row = 0; row < row_count; ++row)
+      blocks[row / kMaxQueryRows].seen[row % kMaxQueryRows] =
+          seen(sequence_.length() + (first_row + row) / shape_.group());
+  }
+
+  void AttendSealed(int kv_head, int64_t first_row, int64_t row_count, const float* queries, float* gathered,
+                    float* tile, Block* blocks, AttentionState* fewer) const {
+    const int64_t count = CeilingOf(row_count, kMaxQueryRows);
+    const int64_t rows = slabs_.Tiles(kv_head) * kTileTokens;
+    const auto seen = [&](int64_t position) {
+      return RowRange{slabs_.RowsBefore(kv_head, parameters_.FirstSeen(position)), rows};
+    };
+    SetSeen(first_row, row_count, seen, blocks);
+    const int64_t first_tile = blocks[0].seen[0].begin / kTileTokens;
+    for (size_t i = slabs_.Find(kv_head, first_tile); i < slabs_.size(); ++i) {
+      const TileSlab& slab = *slabs_[i].slab;
+      const TileFormat& format = slab.format(kv_head);
+      const int64_t start = slabs_.FirstTile(kv_head, i);
       const float* slab_queries = queries;
       if (format.key_channels != shape_.head_size) {
-        const uint8_t* channels = slab->channels(kv_head);
+        const uint8_t* channels = slab.key_channels(kv_head);
         for (int64_t row = 0; row < row_count; ++row)
           for (int j = 0; j < format.key_channels; ++j)
             gathered[row * format.key_channels + j] = queries[row * shape_.head_size + channels[j]];
         slab_queries = gathered;
       }
-      for (int64_t index = std::max<int64_t>(0, first_tile - start); index < slab->tiles(); ++index) {
-        Kernels().expand_tile(format, slab->tile(kv_head, index), tile);
-        AttendTile(FloatTileFormat(shape_.head_size, format.key_channels), tile,
-                   (start + index) * kTileTokens, slab_queries, count, blocks);
+      const uint8_t* value_channels = slab.value_channels(kv_head);
+      AttentionState* states = value_channels != nullptr ? fewer : nullptr;
+      for (int64_t block = 0; states != nullptr && block < count; ++block)
+        states[block].Reset(blocks[block].rows, format.value_channels);
+      const TileFormat expanded =
+          FloatTileFormat(shape_.head_size, format.key_channels, format.value_channels);
+      for (int64_t index = std::max<int64_t>(0, first_tile - start); index < slab.tiles(kv_head); ++index) {
+        Kernels().expand_tile(format, slab.tile(kv_head, index), tile);
+        AttendTile(expanded, tile, (start + index) * kTileTokens, slab_queries, count, blocks, states);
       }
+      for (int64_t block = 0; states != nullptr && block < count; ++block)
+        MergeChannels(states[block], blocks[block].rows, shape_.head_size, value_channels,
+                      format.value_channels, &blocks[block].state);
     }
   }
 
-  void AttendNew(int kv_head, int64_t count, const float* queries, float* tile, Block* blocks) const {
+  void AttendNew(int kv_head, int64_t first_row, int64_t row_count, const float* queries, float* tile,
+                 Block* blocks) const {
+    const int64_t count = CeilingOf(row_count, kMaxQueryRows);
     const int64_t sealed = sequence_.sealed_tokens();
+    const auto seen = [&](int64_t position) {
+      return RowRange{std::max<int64_t>(0, parameters_.FirstSeen(position) - sealed), position + 1 - sealed};
+    };
+    SetSeen(first_row, row_count, seen, blocks);
     const Block& last = blocks[count - 1];
-    const int64_t end = last.end[last.rows - 1] - sealed;
-    const int64_t begin = std::max<int64_t>(0, blocks[0].first_seen[0] - sealed);
-    const TileFormat format = FloatTileFormat(shape_.head_size, shape_.head_size);
-    for (int64_t first = begin; first < end; first += kTileTokens) {
+    const int64_t end = last.seen[last.rows - 1].end;
+    const TileFormat format = FloatTileFormat(shape_.head_size, shape_.head_size, shape_.head_size);
+    for (int64_t first = blocks[0].seen[0].begin; first < end; first += kTileTokens) {
       const int64_t offset = first * shape_.head_size;
       Kernels().expand_rows(prompt_rows_.keys(kv_head) + offset, prompt_rows_.values(kv_head) + offset,
                             static_cast<int>(std::min<int64_t>(kTileTokens, end - first)), shape_.head_size,
                             tile);
-      AttendTile(format, tile, sealed + first, queries, count, blocks);
+      AttendTile(format, tile, first, queries, count, blocks, nullptr);
     }
   }
 
-  // The tile's tokens are those from `token` on.
-  void AttendTile(const TileFormat& format, const float* tile, int64_t token, const float* queries,
-                  int64_t count, Block* blocks) const {
+  // The tile's rows are those from `first` on. Adds to `states` where not null, else to the blocks' own.
+  void AttendTile(const TileFormat& format, const float* tile, int64_t first, const float* queries,
+                  int64_t count, Block* blocks, AttentionState* states) const {
     for (int64_t index = 0; index < count; ++index) {
       Block& block = blocks[index];
       const int last = block.rows - 1;
-      if (block.first_seen[0] >= token + kTileTokens || block.end[last] <= token) continue;
-      const bool whole = block.first_seen[last] <= token && block.end[0] >= token + kTileTokens;
+      if (block.seen[0].begin >= first + kTileTokens || block.seen[last].end <= first) continue;
+      const bool whole = block.seen[last].begin <= first && block.seen[0].end >= first + kTileTokens;
       RowRange seen[kMaxQueryRows];
       if (!whole)
-        for (int r = 0; r < block.rows; ++r) seen[r] = {block.first_seen[r] - token, block.end[r] - token};
+        for (int r = 0; r < block.rows; ++r)
+          seen[r] = {block.seen[r].begin - first, block.seen[r].end - first};
       Kernels().attend_tiles(format, reinterpret_cast<const uint8_t*>(tile), 1,
                              queries + index * kMaxQueryRows * format.key_channels, block.rows,
-                             whole ? nullptr : seen, parameters_.softcap, &block.state);
+                             whole ? nullptr : seen, parameters_.softcap,
+                             states != nullptr ? &states[index] : &block.state);
     }
   }
 
@@ -187,7 +224,9 @@ class FollowUp {
   const PromptRows& prompt_rows_;
   const Sequence& sequence_;
   const ModelShape& shape_;
+  const SlabList& slabs_;
   const int64_t head_rows_;
+  bool fewer_values_ = false;  // a slab keeps a part of the V channels
   int64_t range_blocks_ = 0;
   Buffer scratch_;  // [workers, WorkerBytes()]
 };

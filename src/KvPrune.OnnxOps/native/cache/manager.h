@@ -7,6 +7,7 @@
 
 #include "cache/memory.h"
 #include "cache/model_shape.h"
+#include "cache/output_gram.h"
 
 namespace kvprune {
 
@@ -14,11 +15,16 @@ namespace kvprune {
 class Manager {
  public:
   Manager(const ModelShape& shape, int64_t byte_limit)
-      : shape_(shape), account_(std::make_shared<MemoryAccount>(byte_limit)), id_(NextId()) {}
+      : shape_(shape),
+        account_(std::make_shared<MemoryAccount>(byte_limit)),
+        id_(NextId()),
+        output_gram_(shape_, account_) {}
 
   const ModelShape& shape() const { return shape_; }
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
   int64_t id() const { return id_; }
+  OutputGram& output_gram() { return output_gram_; }
+  const OutputGram& output_gram() const { return output_gram_; }
 
   void CountSequences(int64_t change) { sequences_.fetch_add(change, std::memory_order_relaxed); }
   int64_t sequences() const { return sequences_.load(std::memory_order_relaxed); }
@@ -32,6 +38,7 @@ class Manager {
   const ModelShape shape_;
   const std::shared_ptr<MemoryAccount> account_;
   const int64_t id_;
+  OutputGram output_gram_;
   std::atomic<int64_t> sequences_{0};
 };
 

@@ -11,9 +11,10 @@
 namespace kvprune {
 
 // kScratch lives within one layer's run. It is counted, but a run is never refused for it: admission by a
-// sequence's estimate has to be enough.
-enum class MemoryUse { kSealed, kTail, kStaging, kScratch };
-inline constexpr int kMemoryUses = 4;
+// sequence's estimate has to be enough. kWeights belongs to the model: it is counted on its own, outside of
+// the limit and of the peak.
+enum class MemoryUse { kSealed, kTail, kStaging, kScratch, kWeights };
+inline constexpr int kMemoryUses = 5;
 
 // Bytes held on behalf of one manager, against its limit. Thread-safe.
 class MemoryAccount {

@@ -5,15 +5,15 @@
 #include <string>
 
 #include "cache/pack_ahead.h"
+#include "cache/slab_rows.h"
 
 namespace kvprune {
 
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
-      prompt_format_(PromptTileFormat(policy, manager_->shape().head_size)),
       generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
-      slabs_(manager_->shape().layers),
+      slabs_(manager_->shape().layers, SlabList(manager_->shape().kv_heads)),
       packed_(manager_->shape().layers) {
   manager_->CountSequences(1);
 }
@@ -66,6 +66,10 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
 
 Status Sequence::OpenSegment(int64_t tokens) {
   const std::lock_guard lock(mutex_);
+  return Open(tokens, PromptNeeds::Of(policy_));
+}
+
+Status Sequence::Open(int64_t tokens, const PromptNeeds& needs) {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (segment_) return {KVP_INVALID_STATE, "a prompt segment is open already"};
@@ -75,7 +79,7 @@ Status Sequence::OpenSegment(int64_t tokens) {
     return {KVP_INVALID_ARGUMENT, "a prompt segment of " + std::to_string(tokens) + " tokens after " +
                                       std::to_string(length_) + " exceeds the model's " +
                                       std::to_string(shape().max_tokens) + " tokens"};
-  segment_ = Segment{length_, tokens, {}};
+  segment_ = Segment{.start = length_, .tokens = tokens, .needs = needs};
   return {};
 }
 
@@ -101,7 +105,7 @@ Status Sequence::Rewind(int64_t length) {
     return {KVP_INVALID_ARGUMENT, "cannot rewind to length " + std::to_string(length) +
                                       ": the sequence holds " + std::to_string(length_) + " tokens"};
   const int64_t tail_end = segment_ ? segment_->start : length_;
-  if (length > tail_end && length < length_)
+  if (length > tail_end)
     return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
                                     " inside the open segment, which begins at " + std::to_string(tail_end)};
   if (length < tail_end && length < last_sealing_) {
@@ -148,10 +152,31 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
     counted = state->tail.get();
   }
   if (segment_) {
-    info->open_segment_tokens = segment_->start + segment_->tokens - length_;
+    info->open_segment_tokens = SegmentEnd() - length_;
     for (const PromptRows& rows : segment_->rows) info->staging_bytes += rows.bytes();
   }
   if (step_) info->staging_bytes += step_->whole.bytes();
+  return {};
+}
+
+Status Sequence::CheckRows(int layer, int kv_head, int64_t rows) const {
+  if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
+    return {KVP_INVALID_ARGUMENT,
+            "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+  if (rows != length_)
+    return {KVP_INVALID_ARGUMENT,
+            "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
+  return {};
+}
+
+Status Sequence::ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  status = CheckRows(layer, kv_head, tokens);
+  if (!status.ok()) return status;
+  ReadKeptTokens(slabs_[layer], kv_head, sealed_, kept);
+  std::fill(kept + sealed_, kept + tokens, uint8_t{1});
   return {};
 }
 
@@ -159,18 +184,11 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   const std::lock_guard lock(mutex_);
   Status status = CheckIdle();
   if (!status.ok()) return status;
-  if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
-    return {KVP_INVALID_ARGUMENT,
-            "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
-  if (rows != length_)
-    return {KVP_INVALID_ARGUMENT,
-            "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
-  for (const auto& [slab, first_tile] : slabs_[layer])
-    for (int64_t i = 0; i < slab->tiles(); ++i) {
-      UnpackTile(slab->format(), slab->tile(kv_head, i), slab->channels(kv_head), keys, values);
-      keys += kTileTokens * shape().head_size;
-      values += kTileTokens * shape().head_size;
-    }
+  status = CheckRows(layer, kv_head, rows);
+  if (!status.ok()) return status;
+  ReadSlabs(slabs_[layer], kv_head, shape().head_size, sealed_, keys, values);
+  keys += sealed_ * shape().head_size;
+  values += sealed_ * shape().head_size;
   const int64_t dense = dense_rows();
   if (segment_ && !segment_->rows.empty()) {
     const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);

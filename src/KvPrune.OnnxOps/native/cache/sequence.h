@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,8 @@ using TileSlabs = std::vector<std::shared_ptr<const TileSlab>>;
 //   tokens:  [ sealed slabs ........ | dense tail ]        between steps
 //            [ sealed slabs ........ | prompt rows ..... ] while a segment is open (they begin with the tail)
 //
+// A deferred segment stays open once it is full: other sequences are sealed from its rows.
+//
 // Every function locks but those marked "run": they are for the holder of a LayerRun, which keeps every other
 // change out.
 class Sequence {
@@ -39,14 +42,22 @@ class Sequence {
 
   Status Fork(std::shared_ptr<Sequence>* fork);
   Status OpenSegment(int64_t tokens);
+  Status OpenDeferredSegment(int64_t tokens, std::span<const Policy> policies, int64_t probe_tokens);
+  Status Fill(int layer, int64_t tokens, const float* keys, const float* values, const float* queries,
+              int64_t query_tokens);
+  Status SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed);
   Status Checkpoint();
   Status Rewind(int64_t length);
   Status GetInfo(kvp_sequence_info* info);
   Status ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values);
+  // kept[t] = 1 where the head still has token t's row, else 0.
+  Status ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept);
   // Refuses every later step, so that a released sequence cannot be left inside one.
   Status Close();
 
   Status BeginStep(int new_tokens);
+  // A step whose tokens follow a full deferred segment and are dropped at its end.
+  Status BeginProbe(int new_tokens);
   // Whether every layer of the open step has run, so that it may be committed.
   Status CheckStepComplete();
   Status CommitStep();
@@ -65,15 +76,15 @@ class Sequence {
 
   // Run: the prompt rows of `layer`, filled up to dense_rows().
   PromptRows& PreparePromptRows(int layer);
+  // Run: whether the step's tokens belong to no segment.
+  bool StepProbes() const { return step_->probes; }
   // Run: whether the step fills its segment, so that the layer is to be sealed.
   bool StepSeals() const { return step_->seals; }
-  // Run: creates the slab that takes a layer's sealed rows (null when none leave the window).
-  Status CreatePromptSlab(std::shared_ptr<TileSlab>* slab);
-  // Run: takes the sealed slab and moves the rows after it into the tail, which it returns.
+  // Run: takes the slab of a layer's sealed rows (null when none leave the window) and moves the rows after
+  // them into the tail, which it returns.
   const DenseTail& FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab);
-  // Run, after that: creates the slab of the tail's oldest tile where it is to be packed by now, to be seen
-  // as StepPacks(layer).
-  Status PackAheadOfPrompt(int layer);
+  // Run, after that: takes what was packed of that tail, or null.
+  void KeepPacked(int layer, std::shared_ptr<const TileSlab> slab) { step_->packs[layer] = std::move(slab); }
   // Run: the slab into which the step packs the tail's oldest tile of `layer`, or null.
   const TileSlab* StepPacks(int layer) const { return step_->packs[layer].get(); }
 
@@ -83,11 +94,18 @@ class Sequence {
   struct Segment {
     int64_t start;
     int64_t tokens;
-    std::vector<PromptRows> rows;  // per layer; empty while the whole segment is read in one step
+    PromptNeeds needs;
+    bool deferred = false;
+    int64_t probe_tokens = 0;        // most tokens of a probe step
+    std::vector<PromptRows> rows{};  // per layer; empty while the whole segment is read in one step
+    std::vector<bool> filled{};      // layers of a deferred segment whose rows came without a step
   };
   struct Step {
+    Step(int tokens, int layers) : new_tokens(tokens), layer_done(layers), new_slabs(layers), packs(layers) {}
+
     int new_tokens;
     bool seals = false;
+    bool probes = false;
     bool layer_running = false;
     std::vector<bool> layer_done;
     PromptRows whole;                 // one layer's rows, when one step reads the whole segment
@@ -108,10 +126,18 @@ class Sequence {
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
 
   Status CheckIdle() const;
+  Status CheckRows(int layer, int kv_head, int64_t rows) const;
   void AddCheckpoint();
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
   void RestoreTail(const SavedState& saved);
-  int64_t SegmentRowCapacity() const { return segment_->start - sealed_ + segment_->tokens; }
+  // Opens a segment; needs the lock.
+  Status Open(int64_t tokens, const PromptNeeds& needs);
+  // Whether a deferred segment is open and has all its tokens.
+  Status CheckFull() const;
+  // Creates the rows of the segment in every layer, filled up to dense_rows(), unless they are there.
+  Status PrepareSegmentRows();
+  int64_t SegmentEnd() const { return segment_->start + segment_->tokens; }
+  int64_t SegmentRowCapacity() const { return SegmentEnd() - sealed_ + segment_->probe_tokens; }
   bool StepIsWholeSegment() const { return segment_->rows.empty(); }
 
   Status BeginLayer(int layer);
@@ -125,7 +151,6 @@ class Sequence {
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
-  const TileFormat prompt_format_;
   const TileFormat generated_format_;
 
   std::mutex mutex_;

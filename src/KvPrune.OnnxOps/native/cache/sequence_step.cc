@@ -3,6 +3,7 @@
 #include <string>
 
 #include "cache/pack_ahead.h"
+#include "cache/seal_layer.h"
 #include "cache/sequence.h"
 
 namespace kvprune {
@@ -11,11 +12,7 @@ Status Sequence::BeginStep(int new_tokens) {
   const std::lock_guard lock(mutex_);
   Status status = CheckIdle();
   if (!status.ok()) return status;
-  Step step;
-  step.new_tokens = new_tokens;
-  step.layer_done.assign(shape().layers, false);
-  step.new_slabs.resize(shape().layers);
-  step.packs.resize(shape().layers);
+  Step step(new_tokens, shape().layers);
   status = segment_ ? BeginPromptStep(&step) : BeginDecodeStep(&step);
   if (!status.ok()) return status;
   step_ = std::move(step);
@@ -23,11 +20,17 @@ Status Sequence::BeginStep(int new_tokens) {
 }
 
 Status Sequence::BeginPromptStep(Step* step) {
-  const int64_t left = segment_->start + segment_->tokens - length_;
+  const int64_t left = SegmentEnd() - length_;
+  if (left == 0)
+    return {KVP_INVALID_STATE,
+            "the deferred segment is full: what follows it needs a sequence sealed from it"};
   if (step->new_tokens < 1 || step->new_tokens > left)
     return {KVP_INVALID_ARGUMENT, "a step of " + std::to_string(step->new_tokens) +
                                       " tokens does not fit the open segment, of which " +
                                       std::to_string(left) + " tokens are left"};
+  if (std::find(segment_->filled.begin(), segment_->filled.end(), true) != segment_->filled.end())
+    return {KVP_INVALID_STATE, "layers of the deferred segment were filled without a step"};
+  if (segment_->deferred) return PrepareSegmentRows();
   step->seals = step->new_tokens == left;
   if (step->seals) ReserveForSealing();
   // Sealing rewrites the tail; one that holds rows is kept for a rollback or a checkpoint.
@@ -37,13 +40,16 @@ Status Sequence::BeginPromptStep(Step* step) {
     if (!status.ok()) return status;
   }
   if (step->new_tokens == segment_->tokens)
-    return PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(), segment_->tokens,
-                              &step->whole);
-  if (!segment_->rows.empty()) return {};
+    return PromptRows::Create(manager_->account(), shape(), segment_->needs, SegmentRowCapacity(),
+                              segment_->tokens, &step->whole);
+  return PrepareSegmentRows();
+}
 
+Status Sequence::PrepareSegmentRows() {
+  if (!segment_->rows.empty()) return {};
   std::vector<PromptRows> rows(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
-    Status status = PromptRows::Create(manager_->account(), shape(), policy_, SegmentRowCapacity(),
+    Status status = PromptRows::Create(manager_->account(), shape(), segment_->needs, SegmentRowCapacity(),
                                        segment_->tokens, &rows[layer]);
     if (!status.ok()) return status;
     for (int head = 0; head < shape().kv_heads; ++head)
@@ -117,22 +123,11 @@ PromptRows& Sequence::PreparePromptRows(int layer) {
   return step_->whole;
 }
 
-Status Sequence::CreatePromptSlab(std::shared_ptr<TileSlab>* slab) {
-  const int64_t tiles = policy_.SealableTiles(dense_rows() + step_->new_tokens);
-  if (tiles == 0) return {};
-  return TileSlab::Create(manager_->account(), prompt_format_, shape().kv_heads, tiles, slab);
-}
-
 const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const TileSlab> slab) {
-  const int64_t first = slab ? slab->tokens() : 0;
-  const int64_t rows = dense_rows() + step_->new_tokens;
   const bool whole = StepIsWholeSegment();
   PromptRows& source = whole ? step_->whole : segment_->rows[layer];
   DenseTail& tail = step_->tail ? *step_->tail : *tail_;
-  for (int head = 0; head < shape().kv_heads; ++head)
-    for (int64_t row = first; row < rows; ++row)
-      tail.Write(layer, head, static_cast<int>(row - first), source.keys(head) + row * shape().head_size,
-                 source.values(head) + row * shape().head_size);
+  WriteTailRows(shape(), policy_, source, dense_rows() + step_->new_tokens, layer, tail);
   step_->new_slabs[layer] = std::move(slab);
   if (!whole) {
     // Frees this layer before the next one seals: the peak is one layer less.
@@ -140,16 +135,6 @@ const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const Ti
     step_->consumed_rows = true;
   }
   return tail;
-}
-
-Status Sequence::PackAheadOfPrompt(int layer) {
-  const int64_t rows = dense_rows() + step_->new_tokens;
-  const int64_t dense = rows - policy_.SealableTiles(rows) * kTileTokens;
-  if (layer >= PackAhead::PackedLayers(policy_, shape().layers, dense)) return {};
-  std::shared_ptr<TileSlab> slab;
-  Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
-  if (status.ok()) step_->packs[layer] = std::move(slab);
-  return status;
 }
 
 Status Sequence::CheckStepComplete() {
@@ -170,6 +155,10 @@ Status Sequence::CommitStep() {
   const std::lock_guard lock(mutex_);
   Status status = CheckComplete();
   if (!status.ok()) return status;
+  if (step_->probes) {
+    step_.reset();
+    return {};
+  }
   const bool prompt = StepIsPrompt();
   const int64_t dense = dense_rows();
   length_ += step_->new_tokens;
@@ -185,7 +174,7 @@ Status Sequence::CommitStep() {
     if (step_->tail) tail_ = std::move(step_->tail);
   }
   step_.reset();
-  if (prompt && length_ == segment_->start + segment_->tokens) {
+  if (prompt && !segment_->deferred && length_ == SegmentEnd()) {
     segment_.reset();
     AddCheckpoint();
   }

@@ -16,7 +16,12 @@ void AttentionState::Reset(int rows, int head_size) {
   }
 }
 
-void MergeAttention(const AttentionState& from, int query_rows, int head_size, AttentionState* into) {
+namespace {
+
+// Joins a row's maximum and sum; calls add(row, from_weight, into_weight) with the factors of what both have
+// accumulated.
+template <class Add>
+void MergeRows(const AttentionState& from, int query_rows, AttentionState* into, const Add& add) {
   for (int row = 0; row < query_rows; ++row) {
     // A state that saw nothing has no maximum to compare with. (NaN sums do count.)
     if (from.sum[row] == 0) continue;
@@ -25,11 +30,28 @@ void MergeAttention(const AttentionState& from, int query_rows, int head_size, A
     const float into_weight = into->sum[row] == 0 ? 0.0f : std::exp(into->max[row] - max);
     into->max[row] = max;
     into->sum[row] = into->sum[row] * into_weight + from.sum[row] * from_weight;
+    add(row, from_weight, into_weight);
+  }
+}
+
+}  // namespace
+
+void MergeAttention(const AttentionState& from, int query_rows, int head_size, AttentionState* into) {
+  MergeRows(from, query_rows, into, [&](int row, float from_weight, float into_weight) {
     for (int channel = 0; channel < head_size; ++channel) {
       into->accumulator[row][channel] =
           into->accumulator[row][channel] * into_weight + from.accumulator[row][channel] * from_weight;
     }
-  }
+  });
+}
+
+void MergeChannels(const AttentionState& from, int query_rows, int head_size, const uint8_t* channels,
+                   int count, AttentionState* into) {
+  MergeRows(from, query_rows, into, [&](int row, float from_weight, float into_weight) {
+    for (int channel = 0; channel < head_size; ++channel) into->accumulator[row][channel] *= into_weight;
+    for (int i = 0; i < count; ++i)
+      into->accumulator[row][channels[i]] += from.accumulator[row][i] * from_weight;
+  });
 }
 
 void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,

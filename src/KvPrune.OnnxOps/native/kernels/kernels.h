@@ -6,6 +6,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/float16.h"
+#include "kernels/score_kernels.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
@@ -46,7 +47,9 @@ struct KernelTable {
   // Adds `tile_count` tiles to `state`. `queries` is [query_rows, format.key_channels]: already rotated,
   // multiplied by the attention scale, and gathered to the tiles' kept channels. Query row r sees the rows
   // seen[r] of the tiles' tile_count * 64, all of them where `seen` is null. A softcap above 0 turns each
-  // logit x into softcap * tanh(x / softcap) (arXiv 2408.00118, section 2).
+  // logit x into softcap * tanh(x / softcap) (arXiv 2408.00118, section 2). The accumulators' channels are
+  // the tiles' kept ones: where these are fewer than the head's, `state` has been reset to value_channels and
+  // covers tiles of the same V channels only (MergeChannels brings it into another).
   void (*attend_tiles)(const TileFormat& format, const uint8_t* tiles, int64_t tile_count,
                        const float* queries, int query_rows, const RowRange* seen, float softcap,
                        AttentionState* state);
@@ -65,10 +68,11 @@ struct KernelTable {
   // The same of 1 to 64 float rows [rows, head_size]; missing rows are zeros.
   void (*expand_rows)(const float* keys, const float* values, int rows, int head_size, float* expanded);
 
-  // Packs 64 token rows into one tile: gathers `channels` (key_channels ascending indices), keeps the
-  // row_nonzeros largest magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit
-  // sections compare the rounded values; NaN counts as the largest, so it stays visible), rounds to nearest
-  // even or quantises. `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
+  // Packs 64 token rows into one tile: gathers `key_channels` and `value_channels` (ascending indices, as
+  // many as the format keeps; value_channels may be null where that is all), keeps the row_nonzeros largest
+  // magnitudes of each row where a section is a bitmap (ties: the lower channel; 16-bit sections compare the
+  // rounded values; NaN counts as the largest, so it stays visible), rounds to nearest even or quantises.
+  // `keys` and `values` are [64, head_size] with `row_stride` floats between rows.
   //
   // float16: 65520 and more becomes infinite.
   // int8, and int4 bitmaps with 7 in place of 127: a row's scale is its largest magnitude / 127 rounded up to
@@ -78,7 +82,10 @@ struct KernelTable {
   // at most half a scale. A group with infinities, NaN or a range beyond float's reads as NaN.
   // Scales and zeros are 0 or normal numbers, so that processors that flush subnormals read the same.
   void (*pack_tile)(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-                    const uint8_t* channels, uint8_t* tile);
+                    const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
+
+  // What the scores of tokens and channels are made of.
+  const ScoreKernels* scores;
 };
 
 // The kernels in use: the best ones this CPU runs unless UseKernels chose others.
@@ -89,6 +96,9 @@ bool UseKernels(const char* name);
 
 // from joins into: both cover disjoint rows for the same queries.
 void MergeAttention(const AttentionState& from, int query_rows, int head_size, AttentionState* into);
+// The same where `from` has only `count` channels, which are channels[0..count) of `into`.
+void MergeChannels(const AttentionState& from, int query_rows, int head_size, const uint8_t* channels,
+                   int count, AttentionState* into);
 // output[r] = accumulator / sum for r in [0, query_rows); rows that saw nothing give zeros. `sinks`, where
 // not null, is one logit per query row that joins the softmax with a value of zeros (arXiv 2309.17453).
 void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,
@@ -100,10 +110,18 @@ void FinishAttention(const AttentionState& state, int query_rows, int head_size,
 void RotateHalves(float* row, int rotary_size, const float* cosine, const float* sine);
 void RotateInterleaved(float* row, int rotary_size, const float* cosine, const float* sine);
 
+// pack_tile with the elements to keep given: masks are [64, head_size] bytes, not 0 for what stays, and not
+// looked at where the section is no bitmap. Any instruction set. False, with a tile that reads as nothing
+// sensible, where a mask does not set exactly the section's `nonzeros` elements of the kept channels.
+[[nodiscard]] bool PackMaskedTile(const TileFormat& format, const float* keys, const float* values,
+                                  size_t row_stride, const uint8_t* key_channels,
+                                  const uint8_t* value_channels, const uint8_t* key_mask,
+                                  const uint8_t* value_mask, uint8_t* tile);
+
 // The inverse of pack_tile's rounding: writes 64 rows [64, head_size], removed entries 0. Reference quality,
 // any instruction set.
-void UnpackTile(const TileFormat& format, const uint8_t* tile, const uint8_t* channels, float* keys,
-                float* values);
+void UnpackTile(const TileFormat& format, const uint8_t* tile, const uint8_t* key_channels,
+                const uint8_t* value_channels, float* keys, float* values);
 
 }  // namespace kvprune
 

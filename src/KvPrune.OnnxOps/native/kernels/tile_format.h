@@ -42,7 +42,7 @@ __attribute__((always_inline)) constexpr int Interleave(Storage storage) {
   return storage == Storage::kInt4 ? 4 : 32 / ElementBits(storage);
 }
 
-// Lanes that share the scales of a dense int4 section: a tile's tokens, or 64 of the head's channels.
+// Lanes that share the scales of a dense int4 section: a tile's tokens, or 64 of the kept channels.
 inline constexpr int kInt4GroupLanes = 64;
 
 // One half (K or V) of a tile, a sequence of 64-byte vectors of 16 lanes x `Interleave` reduction steps:
@@ -51,12 +51,12 @@ inline constexpr int kInt4GroupLanes = 64;
 //     word[lane] = values of the group's steps, lowest step in the lowest byte
 //
 // K: lanes are the tile's tokens, the reduction runs over the kept channels in ascending order.
-// V: lanes are the head's channels, the reduction runs over the tile's tokens.
+// V: lanes are the kept channels in ascending order, the reduction runs over the tile's tokens.
 // Lanes are padded to a multiple of 32 and reduction steps to a multiple of the interleave, with zeros.
 //
 // With `bitmap` each vector is stored as a mask of 16 x interleave bits (bit = element in vector order) in
-// the mask area and its set elements, back to back, in the value area. Every token row has exactly
-// `row_nonzeros` set elements, so sections and tiles have a fixed size.
+// the mask area and its set elements, back to back, in the value area. Every tile has exactly `nonzeros` of
+// them, so sections and tiles have a fixed size; readers need no more than that.
 //
 // Int8 sections begin with one bfloat16 scale per token: value = int8 x scale[token], int8 in [-127, 127].
 //
@@ -74,11 +74,13 @@ struct TileSection {
   bool bitmap;
   int lanes;            // padded
   int reduction;        // padded
-  int row_nonzeros;     // set elements of a token row; the row's channels when not a bitmap
+  int nonzeros;         // set elements of the tile; all of its rows' channels when not a bitmap
+  int row_nonzeros;     // of each token row, where the tile is packed with as many in every one
   size_t scale_offset;  // from the tile's start; meaningful for integers only
   size_t mask_offset;   // meaningful for bitmaps only
   size_t value_offset;
 
+  bool operator==(const TileSection&) const = default;
   __attribute__((always_inline)) constexpr bool per_token_scales() const {
     return storage == Storage::kInt8 || (storage == Storage::kInt4 && bitmap);
   }
@@ -96,18 +98,30 @@ struct TileSection {
 
 struct TileFormat {
   int head_size;
-  int key_channels;  // K channels kept, <= head_size
+  int key_channels;    // K channels kept, <= head_size
+  int value_channels;  // V channels kept, <= head_size
   TileSection key;
   TileSection value;
   size_t stride;  // bytes from tile to tile, a multiple of 64
+
+  bool operator==(const TileFormat&) const = default;
 };
 
-// key_nonzeros counts set elements per token among the kept channels (key_nonzeros == key_channels: dense),
-// value_nonzeros among all channels (value_nonzeros == head_size: dense).
+// What a tile keeps of its K or V rows.
+struct SectionContent {
+  Storage storage;
+  int channels;  // of every row, 1 to head_size
+  int nonzeros;  // set elements among them, of all 64 rows; 64 * channels: dense
+};
+
+TileFormat MakeTileFormat(int head_size, const SectionContent& key, const SectionContent& value);
+// Every row alike, no V channel removed. key_nonzeros counts set elements per token among the kept channels
+// (key_nonzeros == key_channels: dense), value_nonzeros among all channels (value_nonzeros == head_size:
+// dense).
 TileFormat MakeTileFormat(int head_size, int key_channels, Storage key_storage, int key_nonzeros,
                           Storage value_storage, int value_nonzeros);
-// Floats, nothing removed but whole K channels.
-TileFormat FloatTileFormat(int head_size, int key_channels);
+// Floats, nothing removed but whole channels.
+TileFormat FloatTileFormat(int head_size, int key_channels, int value_channels);
 
 }  // namespace kvprune
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/finite.h"
 #include "cache/handle_table.h"
 
 namespace kvprune {
@@ -223,7 +224,11 @@ Status PrunedAttentionKernel::CheckRow(const Inputs& inputs, int64_t row, Sequen
     return {KVP_LENGTH_MISMATCH, where + "position " + std::to_string(length + tokens - 1) +
                                      " is beyond the rotary cache's " +
                                      std::to_string(inputs.rotary.positions) + " positions"};
-  return {};
+  const int64_t width = attributes_.kv_heads * inputs.head_size;
+  const int64_t first = row * inputs.tokens * width;
+  Status status = CheckFinite(inputs.key + first, inputs.value + first, tokens, width,
+                              static_cast<int>(attributes_.layer), length);
+  return status.ok() ? status : Status(status.code(), where + status.message());
 }
 
 Status PrunedAttentionKernel::Compute(OrtKernelContext* context) {

@@ -2,12 +2,54 @@
 #define KVPRUNE_PRUNING_POLICY_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "cache/model_shape.h"
 #include "cache/status.h"
 #include "kernels/tile_format.h"
 
 namespace kvprune {
+
+enum class SparsityPattern : uint8_t { kPerToken = 0, kPerChannel = 1 };
+enum class KeyScore : uint8_t { kMagnitude = 0, kQueryMagnitude = 1, kQueryRms = 2 };
+enum class ValueScore : uint8_t { kMagnitude = 0, kAttention = 1, kOutputWeight = 2 };
+enum class TokenScore : uint8_t {
+  kAll = 0,
+  kRecency = 1,
+  kWindowAttention = 2,
+  kAccumulatedAttention = 3,
+  kExpectedAttention = 4,
+  kReconstruction = 5
+};
+enum class HeadBudgets : uint8_t { kUniform = 0, kAdaptive = 1, kGlobal = 2 };
+
+// Consecutive tokens whose entries of one channel compete in the per-channel pattern (arXiv 2505.22913).
+inline constexpr int kPatternTokens = 32;
+
+// Which of a prompt's tokens are evicted; see kvp_policy.
+struct Eviction {
+  TokenScore score = TokenScore::kAll;
+  float sparsity = 0;
+  int token_budget = 0;  // per head on average; 0: by sparsity
+  int sink_tokens = 0;
+  int pool_kernel = 1;
+  float pyramid_slope = 0;
+  HeadBudgets heads = HeadBudgets::kUniform;
+  float head_floor = 0;
+  bool weigh_by_value = false;
+  bool second_stage = false;
+
+  bool active() const { return score != TokenScore::kAll; }
+};
+
+// Fractions removed in one layer.
+struct LayerSparsity {
+  float key_channels;
+  float value_channels;
+  float keys;
+  float values;
+  float tokens;
+};
 
 // What is removed from a sequence's K and V and how the rest is stored. Pure data; see kvp_policy.
 struct Policy {
@@ -18,9 +60,34 @@ struct Policy {
   float value_sparsity;
   int recent_window;
   int observation_window;
+  float value_channel_sparsity = 0;
+  SparsityPattern key_pattern = SparsityPattern::kPerToken;
+  SparsityPattern value_pattern = SparsityPattern::kPerToken;
+  KeyScore key_score = KeyScore::kMagnitude;
+  ValueScore value_score = ValueScore::kMagnitude;
+  Eviction eviction = {};
+  float output_error = 0;                  // 0: the sparsities count
+  std::vector<LayerSparsity> layers = {};  // empty: the same in every layer
 
-  // ThinK scores channels with the prompt's last queries.
-  bool IsQueryAware() const { return key_channel_sparsity > 0; }
+  // The sparsities of `layer`.
+  LayerSparsity ForLayer(int layer) const {
+    if (!layers.empty()) return layers[layer];
+    return {key_channel_sparsity, value_channel_sparsity, key_sparsity, value_sparsity, eviction.sparsity};
+  }
+
+  // Whether a prompt's last queries decide what is kept.
+  bool IsQueryAware() const { return NeedsObservedQueries(); }
+  // The last `observation_window` rotated queries of a segment.
+  bool NeedsObservedQueries() const;
+  // The attention mass that each token received from all queries.
+  bool NeedsAccumulatedAttention() const { return eviction.score == TokenScore::kAccumulatedAttention; }
+  // Mean and covariance of a prompt's queries before rotation.
+  bool NeedsExpectedAttention() const { return eviction.score == TokenScore::kExpectedAttention; }
+  // The attention of queries that repeat the prompt.
+  bool NeedsReconstruction() const { return eviction.score == TokenScore::kReconstruction; }
+  // The Gram matrices of the output projection.
+  bool NeedsOutputGram() const;
+
   Storage TailKeyStorage() const { return TailStorage(key_storage); }
   Storage TailValueStorage() const { return TailStorage(value_storage); }
   // The dense tail holds the recent window and the tile that is being filled.
@@ -31,17 +98,24 @@ struct Policy {
   }
 
  private:
+  // Whether `sparsity` removes something in any layer.
+  bool Removes(float LayerSparsity::*sparsity) const;
   static Storage TailStorage(Storage storage) {
     return storage == Storage::kFloat32 || storage == Storage::kFloat16 ? storage : Storage::kBFloat16;
   }
 };
 
-// A recent window beyond the model's context is the context.
+// Refuses what is out of range and what cannot be combined. A recent window beyond the model's context is the
+// context.
 Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* policy);
 
+// Refuses what is described but not built in this version.
+Status CheckBuilt(const Policy& policy);
+
 // ThinK removes floor(lambda * head_size) channels (arXiv 2407.21018), never all of them.
-int KeptChannels(const Policy& policy, int head_size);
-// MUSTAFAR keeps round((1 - s) * width) elements of a row, at least one (arXiv 2505.22913).
+int KeptChannels(float sparsity, int head_size);
+// MUSTAFAR keeps round((1 - s) * width) elements of a row or of a channel's group, at least one (arXiv
+// 2505.22913).
 int KeptElements(float sparsity, int width);
 
 // Tiles sealed at a prompt's end carry ThinK's channel mask; those sealed while generating keep every

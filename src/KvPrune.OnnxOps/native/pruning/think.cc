@@ -9,6 +9,17 @@
 
 namespace kvprune {
 
+void SelectBestChannels(const double* scores, int head_size, int kept, uint8_t* channels) {
+  uint8_t order[kMaxHeadSize];
+  std::iota(order, order + head_size, static_cast<uint8_t>(0));
+  const auto before = [scores](uint8_t a, uint8_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  };
+  std::sort(order, order + head_size, before);
+  std::copy(order, order + kept, channels);
+  std::sort(channels, channels + kept);
+}
+
 void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group,
                          const float* keys, int64_t key_count, int head_size, int kept, uint8_t* channels) {
   double query_squares[kMaxHeadSize] = {};
@@ -28,15 +39,7 @@ void SelectThinkChannels(const float* queries, int query_count, int64_t query_st
     const double score = query_squares[j] * key_squares[j];
     scores[j] = std::isnan(score) ? std::numeric_limits<double>::infinity() : score;
   }
-
-  uint8_t order[kMaxHeadSize];
-  std::iota(order, order + head_size, static_cast<uint8_t>(0));
-  const auto before = [&scores](uint8_t a, uint8_t b) {
-    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-  };
-  std::sort(order, order + head_size, before);
-  std::copy(order, order + kept, channels);
-  std::sort(channels, channels + kept);
+  SelectBestChannels(scores, head_size, kept, channels);
 }
 
 }  // namespace kvprune

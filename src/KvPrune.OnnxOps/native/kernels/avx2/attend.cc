@@ -1,14 +1,11 @@
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/row_attention.h"
 #include "kernels/avx2/tile_attention.h"
-#include "kernels/scalar/scalar.h"
 
 namespace kvprune::avx2 {
 
 void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_count, const float* queries,
                  int query_rows, const RowRange* seen, float softcap, AttentionState* state) {
-  if (!IsFast(format.key.storage) || !IsFast(format.value.storage))
-    return scalar::AttendTiles(format, tiles, tile_count, queries, query_rows, seen, softcap, state);
   TileAttention attention(format, queries, query_rows, softcap, state);
   for (int64_t index = 0; index < tile_count; ++index) {
     attention.Add(tiles + static_cast<size_t>(index) * format.stride, seen, index * kTileTokens);
@@ -18,8 +15,6 @@ void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_co
 
 void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queries, int query_rows,
                  float softcap, AttentionState* state) {
-  if (!IsFast(rows.key_storage) || !IsFast(rows.value_storage))
-    return scalar::AttendDense(rows, seen, queries, query_rows, softcap, state);
   int64_t begin = seen[0].begin, end = seen[0].end;
   for (int row = 1; row < query_rows; ++row) {
     begin = Min(begin, seen[row].begin);

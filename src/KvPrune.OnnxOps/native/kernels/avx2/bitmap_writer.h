@@ -10,7 +10,7 @@
 #include "kernels/avx2/vector_math.h"
 #include "kernels/tile_format.h"
 
-// Sections stored as a bitmap, from their dense vectors.
+// Sections stored as a bitmap, from their dense vectors: masks go into the tile, kept elements to `values`.
 namespace kvprune {
 namespace {
 
@@ -38,20 +38,15 @@ uint64_t Spread(uint64_t bits) {
 template <int kInterleave>
 class BitmapWriter {
  public:
-  BitmapWriter(const TileSection& section, uint8_t* tile)
+  BitmapWriter(const TileSection& section, uint8_t* tile, uint8_t* values)
       : masks_(tile + section.mask_offset),
-        values_(tile + section.value_offset),
+        values_(values),
         end_(values_ + static_cast<size_t>(kTileTokens) * section.row_nonzeros * kElementBytes) {}
 
   void Write(const uint8_t* vector, uint64_t mask) {
     __builtin_memcpy(masks_, &mask, 2 * kInterleave);
     masks_ += 2 * kInterleave;
     for (int i = 0; i < 2 * kInterleave; ++i, mask >>= 8, vector += kBytes) Compress(vector, mask & 0xff);
-  }
-
-  // Zeros up to the next multiple of 64 bytes of the tile.
-  void Finish(const uint8_t* tile) {
-    __builtin_memset(values_, 0, (64 - static_cast<size_t>(values_ - tile) % 64) % 64);
   }
 
  private:
@@ -86,8 +81,9 @@ class BitmapWriter {
 
 // K: lanes are tokens, so a vector's mask collects one bit column of 16 tokens per step.
 template <int kInterleave>
-void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile) {
-  BitmapWriter<kInterleave> writer(section, tile);
+void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile,
+                    uint8_t* values) {
+  BitmapWriter<kInterleave> writer(section, tile, values);
   for (int block = 0; block < kTileTokens; block += kBlockLanes) {
     for (int step = 0; step < section.reduction; step += kInterleave) {
       for (int token = block; token < block + kBlockLanes; token += 16, dense += 64) {
@@ -105,14 +101,13 @@ void WriteKeyBitmap(const TileSection& section, const StoredRows& rows, const ui
       }
     }
   }
-  writer.Finish(tile);
 }
 
 // V: lanes are channels, so a vector's mask joins 16 bits of the tokens that share its words.
 template <int kInterleave>
-void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense,
-                      uint8_t* tile) {
-  BitmapWriter<kInterleave> writer(section, tile);
+void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const uint8_t* dense, uint8_t* tile,
+                      uint8_t* values) {
+  BitmapWriter<kInterleave> writer(section, tile, values);
   for (int block = 0; block < section.lanes; block += kBlockLanes) {
     for (int token = 0; token < kTileTokens; token += kInterleave) {
       for (int half = 0; half < kBlockLanes; half += 16, dense += 64) {
@@ -124,7 +119,6 @@ void WriteValueBitmap(const TileSection& section, const StoredRows& rows, const 
       }
     }
   }
-  writer.Finish(tile);
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/avx2/block_reader.h"
 #include "kernels/avx2/coefficients.h"
 #include "kernels/avx2/vector_math.h"
 #include "kernels/kernels.h"
@@ -22,11 +24,8 @@ constexpr int LaneVectors(int rows) {
   return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
 }
 
-// Dense sections are read this far ahead into the second-level cache, over the page's end where processors
-// stop by themselves. (Expanded bitmap blocks come from the cache and do not mind.)
-constexpr int kPrefetchBytes = 8192;
-
-// The lines of a block that the pass from `lane` on reads ahead: each of its passes takes its part.
+// The lines of a block that the pass from `lane` on reads ahead: each of its passes takes its part. (Blocks
+// that were expanded come from the cache and do not mind.)
 template <int W>
 class ReadAhead {
  public:
@@ -187,6 +186,9 @@ struct Int8Steps {
   }
 };
 
+// Dense int4 sections, read as int8 with scales per step, which the factors have taken up.
+struct Int4Steps : Int8Steps {};
+
 // logits[row][first_token..+32) of one block of tokens.
 template <class Steps, int R>
 void KeyBlock(const TileSection& section, const uint8_t* tile, const uint8_t* vectors,
@@ -198,7 +200,15 @@ void KeyBlock(const TileSection& section, const uint8_t* tile, const uint8_t* ve
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const int token = first_token + lane + 8 * v;
-      if constexpr (Steps::kPerWord == 4) {
+      if constexpr (std::is_same_v<Steps, Int4Steps>) {
+#pragma GCC unroll 8
+        for (int row = 0; row < R; ++row) {
+          const __m256 scale = _mm256_broadcast_ss(queries.scale + first_row + row);
+          const __m256 offset = _mm256_broadcast_ss(queries.offset + first_row + row);
+          _mm256_store_ps(logits[first_row + row] + token,
+                          _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[row][v]), scale, offset));
+        }
+      } else if constexpr (Steps::kPerWord == 4) {
         const __m256 key_scale = WidenBFloat16(tile + section.scale_offset + 2 * token);
 #pragma GCC unroll 8
         for (int row = 0; row < R; ++row) {
@@ -227,7 +237,9 @@ void ValueBlock(const uint8_t* vectors, const Coefficients& weights, int first_r
       float* accumulator = state->accumulator[first_row + row] + first_channel + lane;
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const __m256 before = _mm256_load_ps(accumulator + 8 * v);
+        __m256 before = _mm256_load_ps(accumulator + 8 * v);
+        if constexpr (std::is_same_v<Steps, Int4Steps>)
+          before = _mm256_add_ps(before, _mm256_broadcast_ss(weights.offset + first_row + row));
         if constexpr (Steps::kPerWord == 4) {
           const __m256 scale = _mm256_broadcast_ss(weights.scale + first_row + row);
           _mm256_store_ps(accumulator + 8 * v,

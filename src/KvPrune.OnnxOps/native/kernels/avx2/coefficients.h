@@ -16,7 +16,8 @@ namespace {
 // integers: the even steps of each four, then the odd ones.
 struct Coefficients {
   alignas(32) float words[kMaxQueryRows][kMaxHeadSize];
-  float scale[kMaxQueryRows];  // int8: what the integers are multiplied with
+  float scale[kMaxQueryRows];   // integers: what they are multiplied with
+  float offset[kMaxQueryRows];  // dense int4: what the zeros of the steps add to the sums
 };
 
 // The largest 16-bit factor; 256 products with bytes of up to 127 stay within 32 bits.
@@ -79,6 +80,37 @@ inline void EncodeInt8Weights(const float* weights, const uint8_t* scales, int r
     Store(out->words[row] + 8 * i,
           Integers(_mm256_mul_ps(scaled[2 * i], inverse), _mm256_mul_ps(scaled[2 * i + 1], inverse)));
   }
+}
+
+// Dense int4 sections. With a scale s and a zero z per reduction step,
+//   sum of f x (s number + z) = sum of (f s) (number - 8) + sum of f x (8 s + z),
+// so the factors f (queries, weights) take up the scales and meet numbers - 8 as they meet int8; the rest is
+// summed in floats. Infinities and NaN have no integer; they reach the offset.
+// `factors` is zero beyond `count`, a multiple of 4, up to the next multiple of 16.
+inline void EncodeInt4Factors(const float* factors, const uint8_t* scales, const uint8_t* zeros, int count,
+                              int row, Coefficients* out) {
+  alignas(32) float products[kMaxHeadSize];
+  __m256 largest = _mm256_set1_ps(1e-30f);
+  __m256 offset = _mm256_setzero_ps();
+  for (int i = 0; i < count; i += 8, scales += 16, zeros += 16) {
+    const bool whole = count - i >= 8;
+    const __m256 scale = WidenBFloat16(whole ? LoadHalf(scales) : LoadQuarter(scales));
+    const __m256 zero = WidenBFloat16(whole ? LoadHalf(zeros) : LoadQuarter(zeros));
+    const __m256 factor = _mm256_load_ps(factors + i);
+    const __m256 product = _mm256_mul_ps(factor, scale);
+    _mm256_store_ps(products + i, product);
+    largest = _mm256_max_ps(Abs(product), largest);
+    offset = _mm256_fmadd_ps(factor, _mm256_fmadd_ps(scale, _mm256_set1_ps(8.0f), zero), offset);
+  }
+  if ((count + 7) / 8 % 2 != 0) _mm256_store_ps(products + (count + 7) / 8 * 8, _mm256_setzero_ps());
+  const float range = _mm256_cvtss_f32(MaxAcross(largest));
+  const __m256 inverse = _mm256_set1_ps(kLargestInteger / range);
+  for (int i = 0; i < count; i += 16) {
+    Store(out->words[row] + i / 2, Integers(_mm256_mul_ps(_mm256_load_ps(products + i), inverse),
+                                            _mm256_mul_ps(_mm256_load_ps(products + i + 8), inverse)));
+  }
+  out->scale[row] = range / kLargestInteger;
+  out->offset[row] = _mm256_cvtss_f32(SumAcross(offset));
 }
 
 }  // namespace

@@ -62,8 +62,8 @@ inline void BlockFloatValues(const uint8_t* rows, size_t row_bytes, int lanes, u
   }
 }
 
-// V section of bfloat16: tokens 2t and 2t + 1 share a lane's word.
-inline void BlockBFloat16Values(const uint8_t* rows, size_t row_bytes, int lanes, uint8_t* section) {
+// V section of bfloat16 or float16: tokens 2t and 2t + 1 share a lane's word.
+inline void BlockHalfWordValues(const uint8_t* rows, size_t row_bytes, int lanes, uint8_t* section) {
   for (int channel = 0; channel < lanes; channel += kBlockLanes) {
     const uint8_t* from = rows + static_cast<size_t>(channel) * 2;
     for (int token = 0; token < kTileTokens; token += 2, from += 2 * row_bytes) {
@@ -77,8 +77,8 @@ inline void BlockBFloat16Values(const uint8_t* rows, size_t row_bytes, int lanes
   }
 }
 
-// V section of int8: tokens 4t to 4t + 3 share a lane's word.
-inline void BlockInt8Values(const uint8_t* rows, size_t row_bytes, int lanes, uint8_t* section) {
+// V section of bytes: tokens 4t to 4t + 3 share a lane's word.
+inline void BlockByteValues(const uint8_t* rows, size_t row_bytes, int lanes, uint8_t* section) {
   for (int channel = 0; channel < lanes; channel += 16) {
     // Vectors of 16 channels: block channel / 32, half channel / 16 % 2.
     uint8_t* out =

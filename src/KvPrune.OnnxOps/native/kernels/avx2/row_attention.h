@@ -13,12 +13,24 @@
 namespace kvprune {
 namespace {
 
+struct BFloat16 {
+  uint16_t bits;
+};
+
+struct Float16 {
+  uint16_t bits;
+};
+
 inline __m256 LoadValues(const float* from) {
   return _mm256_loadu_ps(from);
 }
 
-inline __m256 LoadValues(const uint16_t* from) {
+inline __m256 LoadValues(const BFloat16* from) {
   return WidenBFloat16(from);
+}
+
+inline __m256 LoadValues(const Float16* from) {
+  return _mm256_cvtph_ps(LoadHalf(from));
 }
 
 // Lane i of the result is the sum of the lanes of rows[i].
@@ -47,9 +59,10 @@ class RowAttention {
     const float* keys = widened_;
     if (rows_.key_storage == Storage::kFloat32) {
       keys = static_cast<const float*>(rows_.keys) + offset;
+    } else if (rows_.key_storage == Storage::kBFloat16) {
+      Widen(static_cast<const BFloat16*>(rows_.keys) + offset, count);
     } else {
-      const uint16_t* from = static_cast<const uint16_t*>(rows_.keys) + offset;
-      for (int i = 0; i < count * head_size_; i += 8) _mm256_store_ps(widened_ + i, WidenBFloat16(from + i));
+      Widen(static_cast<const Float16*>(rows_.keys) + offset, count);
     }
     for (int row = 0; row < query_rows_; ++row) {
       const SeenTokens shown = SeenOf(seen[row], first);
@@ -63,8 +76,10 @@ class RowAttention {
         query_rows_, [&]<int R>(int first_row) __attribute__((always_inline)) {
           if (rows_.value_storage == Storage::kFloat32) {
             AddRows<R>(static_cast<const float*>(rows_.values) + offset, count, first_row);
+          } else if (rows_.value_storage == Storage::kBFloat16) {
+            AddRows<R>(static_cast<const BFloat16*>(rows_.values) + offset, count, first_row);
           } else {
-            AddRows<R>(static_cast<const uint16_t*>(rows_.values) + offset, count, first_row);
+            AddRows<R>(static_cast<const Float16*>(rows_.values) + offset, count, first_row);
           }
         });
   }
@@ -73,6 +88,11 @@ class RowAttention {
   void Finish() { softmax_.Finish(); }
 
  private:
+  template <class Element>
+  void Widen(const Element* keys, int count) {
+    for (int i = 0; i < count * head_size_; i += 8) _mm256_store_ps(widened_ + i, LoadValues(keys + i));
+  }
+
   // Of 8 tokens; beyond the last row they repeat it.
   __m256 Logits(const float* query, const float* keys, int token, int count) const {
     const float* key[8];

@@ -36,13 +36,26 @@ inline __m256i LoadOnce(const void* from) {
   return vector;
 }
 
+// The lower 8 bytes; zeros above.
+inline __m128i LoadQuarter(const void* from) {
+  return _mm_loadl_epi64(static_cast<const __m128i*>(from));
+}
+
 // 8 bfloat16 values as floats.
+inline __m256 WidenBFloat16(__m128i bits) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
 inline __m256 WidenBFloat16(const void* from) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(LoadHalf(from)), 16));
+  return WidenBFloat16(LoadHalf(from));
 }
 
 inline __m256 Abs(__m256 x) {
   return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+inline __m256 Negate(__m256 x) {
+  return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
 }
 
 // All 8 lanes become the sum, or the maximum, of the 8.
@@ -102,11 +115,6 @@ inline __m256 Softcap(__m256 x, float cap) {
   const __m256 small = _mm256_cmp_ps(y, _mm256_set1_ps(0.25f), _CMP_LT_OQ);
   const __m256 magnitude = _mm256_blendv_ps(capped, series, small);
   return _mm256_or_ps(magnitude, _mm256_and_ps(x, _mm256_set1_ps(-0.0f)));
-}
-
-// Storages with kernels of their own here.
-inline bool IsFast(Storage storage) {
-  return storage != Storage::kFloat16 && storage != Storage::kInt4;
 }
 
 inline int Min(int a, int b) {

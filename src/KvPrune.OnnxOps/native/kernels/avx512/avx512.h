@@ -17,7 +17,9 @@ void AttendDense(const DenseRows& rows, const RowRange* seen, const float* queri
 void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded);
 void ExpandRows(const float* keys, const float* values, int rows, int head_size, float* expanded);
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-              const uint8_t* channels, uint8_t* tile);
+              const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile);
+
+extern const ScoreKernels kScores;
 
 }  // namespace kvprune::avx512
 

@@ -4,6 +4,7 @@
 #include "kernels/avx512/dense_tile.h"
 #include "kernels/avx512/int4_rows.h"
 #include "kernels/avx512/stored_rows.h"
+#include "kernels/scalar/scalar.h"
 
 namespace kvprune::avx512 {
 namespace {
@@ -185,13 +186,17 @@ void PackValues(const TileSection& section, int head_size, const StoredRows& row
 }  // namespace
 
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-              const uint8_t* channels, uint8_t* tile) {
+              const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile) {
+  // Only prompts have tiles of fewer V channels, and packing is a small part of reading one.
+  if (format.value_channels != format.head_size)
+    return scalar::PackTile(format, keys, values, row_stride, key_channels, value_channels, tile);
   alignas(64) StoredRows rows;
   Scratch scratch;
   alignas(64) float row[kMaxHeadSize];
 
   uint32_t kept_channels[kMaxHeadSize / 32] = {};
-  for (int i = 0; i < format.key_channels; ++i) kept_channels[channels[i] / 32] |= 1u << (channels[i] % 32);
+  for (int i = 0; i < format.key_channels; ++i)
+    kept_channels[key_channels[i] / 32] |= 1u << (key_channels[i] % 32);
 
   rows.Begin(format.key, format.key_channels, format.key.reduction, tile);
   for (int token = 0; token < kTileTokens; ++token) {

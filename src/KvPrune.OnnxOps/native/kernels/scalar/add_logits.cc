@@ -5,7 +5,7 @@
 
 namespace kvprune::scalar {
 
-void AddLogits(AttentionState* state, int row, int head_size, float softcap, float* logits, int count) {
+void AddLogits(AttentionState* state, int row, int channels, float softcap, float* logits, int count) {
   if (softcap > 0) {
     for (int token = 0; token < count; ++token) logits[token] = softcap * std::tanh(logits[token] / softcap);
   }
@@ -14,7 +14,7 @@ void AddLogits(AttentionState* state, int row, int head_size, float softcap, flo
     const float weight = std::exp(state->max[row] - max);
     state->max[row] = max;
     state->sum[row] *= weight;
-    for (int channel = 0; channel < head_size; ++channel) state->accumulator[row][channel] *= weight;
+    for (int channel = 0; channel < channels; ++channel) state->accumulator[row][channel] *= weight;
   }
   float sum = 0;
   for (int token = 0; token < count; ++token) {

@@ -62,7 +62,8 @@ void AttendTiles(const TileFormat& format, const uint8_t* tiles, int64_t tile_co
       const RowRange range = seen == nullptr ? RowRange{first, first + kTileTokens} : seen[row];
       const int begin = static_cast<int>(std::clamp<int64_t>(range.begin - first, 0, kTileTokens));
       const int end = static_cast<int>(std::clamp<int64_t>(range.end - first, begin, kTileTokens));
-      if (begin < end) AddLogits(state, row, format.head_size, softcap, logits[row] + begin, end - begin);
+      if (begin < end)
+        AddLogits(state, row, format.value_channels, softcap, logits[row] + begin, end - begin);
       std::fill(logits[row], logits[row] + begin, 0.0f);
       std::fill(logits[row] + end, logits[row] + kTileTokens, 0.0f);
     }

@@ -20,7 +20,7 @@ void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded) 
   SectionReader values(format.value, tile);
   for (int first = 0; first < format.value.lanes; first += kBlockLanes) {
     values.ReadBlock(block);
-    const int lanes = std::min(kBlockLanes, format.head_size - first);
+    const int lanes = std::min(kBlockLanes, format.value_channels - first);
     for (int token = 0; token < kTileTokens; ++token) {
       const float scale = values.Scale(token);
       float* row = expanded + token * kBlockLanes;

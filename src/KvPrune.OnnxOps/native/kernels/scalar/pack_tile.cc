@@ -28,8 +28,9 @@ void KeepLargest(const uint32_t* magnitudes, int width, int count, uint8_t* kept
   for (int i = 0; i < count; ++i) kept[0xff - (ranks[i] & 0xff)] = 1;
 }
 
-void StoreRow(const TileSection& section, const float* row, int width, int token, uint8_t* tile,
-              StoredRows* rows) {
+// `mask`, where not null, says which elements to keep.
+void StoreRow(const TileSection& section, const float* row, const uint8_t* mask, int width, int token,
+              uint8_t* tile, StoredRows* rows) {
   uint32_t* bits = rows->bits[token];
   uint8_t* kept = rows->kept[token];
   uint32_t magnitudes[kMaxHeadSize];
@@ -39,7 +40,10 @@ void StoreRow(const TileSection& section, const float* row, int width, int token
                                                      : std::bit_cast<uint32_t>(row[i]);
     magnitudes[i] = bits[i] & (ElementBits(section.storage) == 16 ? 0x7fffu : 0x7fffffffu);
   }
-  KeepLargest(magnitudes, width, section.row_nonzeros, kept);
+  if (mask != nullptr)
+    std::copy_n(mask, width, kept);
+  else
+    KeepLargest(magnitudes, width, section.row_nonzeros, kept);
   if (section.per_token_scales()) {
     QuantiseRow(section.storage, row, width, kept, bits, tile + section.scale_offset + token * 2);
   }
@@ -65,8 +69,8 @@ class ValueWriter {
     }
   }
 
-  // Behind the last element; sections have an even number of them.
-  uint8_t* end() const { return to_; }
+  // Behind the last element.
+  uint8_t* end() const { return to_ + (half_ ? 1 : 0); }
 
  private:
   const int bits_;
@@ -105,28 +109,62 @@ void WriteVectors(const TileSection& section, const StoredRows& rows, bool token
   std::memset(values.end(), 0, gap);
 }
 
-// Whole rows of float bits become a section; `width` elements of each row are stored.
-void WriteSection(const TileSection& section, bool tokens_are_lanes, int width, StoredRows* rows,
-                  uint8_t* tile) {
-  if (section.per_step_scales()) QuantiseGroups(section, tokens_are_lanes, width, rows, tile);
-  WriteVectors(section, *rows, tokens_are_lanes, tile);
+// Some channels of 64 rows, and which of their elements are kept.
+struct Source {
+  const float* rows;
+  size_t row_stride;
+  const uint8_t* channels;  // null: the first ones
+  int count;
+  const uint8_t* mask;  // [64, head_size]; null: the largest of each row
+};
+
+// False where the mask does not fit the section.
+bool WriteSection(const TileFormat& format, const TileSection& section, bool tokens_are_lanes,
+                  const Source& source, uint8_t* tile) {
+  const bool masked = section.bitmap && source.mask != nullptr;
+  StoredRows rows;
+  int kept = 0;
+  for (int token = 0; token < kTileTokens; ++token) {
+    float gathered[kMaxHeadSize];
+    uint8_t mask[kMaxHeadSize];
+    const float* row = source.rows + static_cast<size_t>(token) * source.row_stride;
+    for (int i = 0; i < source.count; ++i) {
+      const int channel = source.channels != nullptr ? source.channels[i] : i;
+      gathered[i] = row[channel];
+      if (masked) {
+        mask[i] = source.mask[token * format.head_size + channel] != 0 ? 1 : 0;
+        kept += mask[i];
+      }
+    }
+    StoreRow(section, gathered, masked ? mask : nullptr, source.count, token, tile, &rows);
+  }
+  if (masked && kept != section.nonzeros) return false;
+  if (section.per_step_scales()) QuantiseGroups(section, tokens_are_lanes, source.count, &rows, tile);
+  WriteVectors(section, rows, tokens_are_lanes, tile);
+  return true;
 }
 
 }  // namespace
 
 void PackTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
-              const uint8_t* channels, uint8_t* tile) {
-  StoredRows rows;
-  for (int token = 0; token < kTileTokens; ++token) {
-    float gathered[kMaxHeadSize];
-    for (int i = 0; i < format.key_channels; ++i) gathered[i] = keys[token * row_stride + channels[i]];
-    StoreRow(format.key, gathered, format.key_channels, token, tile, &rows);
-  }
-  WriteSection(format.key, true, format.key_channels, &rows, tile);
-  for (int token = 0; token < kTileTokens; ++token) {
-    StoreRow(format.value, values + token * row_stride, format.head_size, token, tile, &rows);
-  }
-  WriteSection(format.value, false, format.head_size, &rows, tile);
+              const uint8_t* key_channels, const uint8_t* value_channels, uint8_t* tile) {
+  WriteSection(format, format.key, true, {keys, row_stride, key_channels, format.key_channels, nullptr},
+               tile);
+  WriteSection(format, format.value, false,
+               {values, row_stride, value_channels, format.value_channels, nullptr}, tile);
 }
 
 }  // namespace kvprune::scalar
+
+namespace kvprune {
+
+bool PackMaskedTile(const TileFormat& format, const float* keys, const float* values, size_t row_stride,
+                    const uint8_t* key_channels, const uint8_t* value_channels, const uint8_t* key_mask,
+                    const uint8_t* value_mask, uint8_t* tile) {
+  return scalar::WriteSection(format, format.key, true,
+                              {keys, row_stride, key_channels, format.key_channels, key_mask}, tile) &&
+         scalar::WriteSection(format, format.value, false,
+                              {values, row_stride, value_channels, format.value_channels, value_mask}, tile);
+}
+
+}  // namespace kvprune

@@ -1,0 +1,136 @@
+// The half of Sequence that deals with deferred segments: read once, sealed as often as wanted.
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "cache/finite.h"
+#include "cache/pack_ahead.h"
+#include "cache/seal_layer.h"
+#include "cache/sequence.h"
+#include "cache/thread_runner.h"
+
+namespace kvprune {
+
+Status Sequence::OpenDeferredSegment(int64_t tokens, std::span<const Policy> policies, int64_t probe_tokens) {
+  const std::lock_guard lock(mutex_);
+  if (probe_tokens < 0 || probe_tokens > shape().max_tokens)
+    return {KVP_INVALID_ARGUMENT, "a probe step cannot have " + std::to_string(probe_tokens) + " tokens"};
+  PromptNeeds needs;
+  for (const Policy& policy : policies) needs.Add(policy);
+  Status status = Open(tokens, needs);
+  if (!status.ok()) return status;
+  segment_->deferred = true;
+  segment_->probe_tokens = probe_tokens;
+  segment_->filled.assign(shape().layers, false);
+  return {};
+}
+
+Status Sequence::CheckFull() const {
+  if (!segment_ || !segment_->deferred) return {KVP_INVALID_STATE, "no deferred segment is open"};
+  const int64_t left = SegmentEnd() - length_;
+  if (left == 0) return {};
+  return {KVP_INVALID_STATE,
+          "the deferred segment is not full: " + std::to_string(left) + " of its tokens are missing"};
+}
+
+Status Sequence::Fill(int layer, int64_t tokens, const float* keys, const float* values, const float* queries,
+                      int64_t query_tokens) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (!status.ok()) return status;
+  if (!segment_ || !segment_->deferred) return {KVP_INVALID_STATE, "no deferred segment is open"};
+  if (length_ > segment_->start) return {KVP_INVALID_STATE, "tokens of the segment were read already"};
+  if (layer < 0 || layer >= shape().layers)
+    return {KVP_INVALID_ARGUMENT, "there is no layer " + std::to_string(layer)};
+  if (tokens != segment_->tokens)
+    return {KVP_INVALID_ARGUMENT, "the buffers hold " + std::to_string(tokens) + " rows, the segment " +
+                                      std::to_string(segment_->tokens)};
+  status = PrepareSegmentRows();
+  if (!status.ok()) return status;
+
+  const PromptRows& rows = segment_->rows[layer];
+  const int64_t observed = tokens - rows.first_observed();
+  if (query_tokens < observed)
+    return {KVP_INVALID_ARGUMENT,
+            "the policies that the segment was opened for need the queries of its last " +
+                std::to_string(observed) + " tokens, not of " + std::to_string(query_tokens)};
+  const int64_t row_floats = shape().head_size;
+  for (int head = 0; head < shape().kv_heads; ++head) {
+    status = CheckFinite(keys + head * tokens * row_floats, values + head * tokens * row_floats, tokens,
+                         row_floats, layer, length_);
+    if (!status.ok()) return status;
+  }
+  const int64_t past = dense_rows() * row_floats;
+  const size_t bytes = static_cast<size_t>(tokens * row_floats) * sizeof(float);
+  for (int head = 0; head < shape().kv_heads; ++head) {
+    std::memcpy(rows.keys(head) + past, keys + head * tokens * row_floats, bytes);
+    std::memcpy(rows.values(head) + past, values + head * tokens * row_floats, bytes);
+  }
+  const int64_t query_floats = shape().query_heads * row_floats;
+  if (observed > 0)
+    std::memcpy(rows.ObservedQuery(rows.first_observed()), queries + (query_tokens - observed) * query_floats,
+                static_cast<size_t>(observed * query_floats) * sizeof(float));
+  segment_->filled[layer] = true;
+  if (std::find(segment_->filled.begin(), segment_->filled.end(), false) == segment_->filled.end())
+    length_ += tokens;
+  return {};
+}
+
+// The source's slabs come first, as they are; the tail's rows and the segment's are sealed together, as at
+// the end of any segment.
+Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (status.ok()) status = CheckFull();
+  if (status.ok()) status = segment_->needs.Cover(policy, segment_->tokens);
+  if (!status.ok()) return status;
+  std::shared_ptr<Sequence> made;
+  status = Create(manager_, policy, &made);
+  if (!status.ok()) return status;
+  made->length_ = length_;
+  made->sealed_ = sealed_;
+  made->last_sealing_ = last_sealing_;
+  made->slabs_ = slabs_;
+  made->slab_bytes_ = slab_bytes_;
+
+  ThreadTaskRunner tasks;
+  TileSlabs slabs(shape().layers);
+  for (int layer = 0; layer < shape().layers; ++layer) {
+    const PromptRows& rows = segment_->rows[layer];
+    std::shared_ptr<TileSlab> slab;
+    status = SealPromptRows(manager_->account(), shape(), policy, rows, dense_rows(), tasks, &slab);
+    if (!status.ok()) return status;
+    slabs[layer] = std::move(slab);
+    WriteTailRows(shape(), policy, rows, dense_rows(), layer, *made->tail_);
+    std::shared_ptr<TileSlab> packed;
+    status = PackAheadOfPrompt(manager_->account(), shape(), policy, *made->tail_, dense_rows(), layer, tasks,
+                               &packed);
+    if (!status.ok()) return status;
+    made->packed_[layer] = std::move(packed);
+  }
+  made->Seal(slabs);
+  made->AddCheckpoint();
+  *sealed = std::move(made);
+  return {};
+}
+
+Status Sequence::BeginProbe(int new_tokens) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckIdle();
+  if (status.ok()) status = CheckFull();
+  if (!status.ok()) return status;
+  if (new_tokens < 1 || new_tokens > segment_->probe_tokens)
+    return {KVP_INVALID_ARGUMENT, "a probe step of " + std::to_string(new_tokens) +
+                                      " tokens: the segment was opened for at most " +
+                                      std::to_string(segment_->probe_tokens)};
+  if (new_tokens > shape().max_tokens - length_)
+    return {KVP_INVALID_ARGUMENT, "a probe step of " + std::to_string(new_tokens) + " tokens after " +
+                                      std::to_string(length_) + " exceeds the model's " +
+                                      std::to_string(shape().max_tokens) + " tokens"};
+  Step step(new_tokens, shape().layers);
+  step.probes = true;
+  step_ = std::move(step);
+  return {};
+}
+
+}  // namespace kvprune
