@@ -57,8 +57,11 @@ internal static class MarkdownReport
                 + "KL is to `dense`, in nats a token; top-1 is how often both find the same token the likeliest.");
             Line("");
             Table(
-                ["method", "perplexity", "KL", "top-1"],
-                once.Select(row => (string[])[row.Method, Numbers(row.Ppl, "0.00"), Numbers(row.Kl, "0.0000"), Number(100 * row.Top1, "0.0")]));
+                ["method", "perplexity", "over dense", "KL", "top-1"],
+                once.Select(row => (string[])
+                [
+                    row.Method, Numbers(row.Ppl, "0.00"), Numbers(row.PplVsDense, "0.000"), Numbers(row.Kl, "0.0000"), Number(100 * row.Top1, "0.0"),
+                ]));
         }
         int[] starts = [.. once.SelectMany(row => row.Drift.Select(bucket => bucket.First)).Distinct().Order()];
         if (starts.Length > 0)

@@ -16,7 +16,7 @@ internal sealed record MethodRow
     /// <summary>All bytes of compressed prompts over those of a dense 16-bit cache.</summary>
     public required double? BytesVsDense16 { get; init; }
 
-    /// <summary>The same without the dense tail and the tokens in it: what long prompts come close to.</summary>
+    /// <summary>The same without the dense tail and the tokens in it, of the median prompt of the greatest length.</summary>
     public required double? SealedBytesVsDense16 { get; init; }
 
     /// <summary>Mean score over all samples but those that count words.</summary>
@@ -36,6 +36,9 @@ internal sealed record MethodRow
     public required IReadOnlyDictionary<int, double> AccuracyByLength { get; init; }
 
     public required Interval? Ppl { get; init; }
+
+    /// <summary>Perplexity over the baseline's on the same texts.</summary>
+    public required Interval? PplVsDense { get; init; }
 
     /// <summary>Mean divergence from the baseline, in nats a token.</summary>
     public required Interval? Kl { get; init; }

@@ -28,7 +28,8 @@ internal sealed class EvalModel : IDisposable
 
     public GenAIModelFolder Folder { get; }
 
-    public IDecoderRuntime Decoder => _model.Decoder;
+    /// <summary>ONNX Runtime's, as the other runtime keeps no prompts that can be compressed several times.</summary>
+    public OnnxRuntimeDecoder Decoder => (OnnxRuntimeDecoder)_model.Decoder;
 
     public PromptEncoder Prompts { get; }
 
