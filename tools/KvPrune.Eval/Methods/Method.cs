@@ -11,5 +11,5 @@ namespace KvPrune.Eval.Methods;
 internal sealed record Method(string Name, string Family, PruningPolicy Policy)
 {
     /// <summary>Changes with the policy, so that results of another policy under the same name are not taken for this one's.</summary>
-    public string Fingerprint { get; } = Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(Policy)))[..8];
+    public string Fingerprint => Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(Policy)))[..8];
 }

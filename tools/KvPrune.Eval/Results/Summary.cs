@@ -83,8 +83,11 @@ internal sealed class Summary(IEnumerable<Measurement> measurements, IReadOnlySe
     private AnswerMeasurement[] Answers(Method method, AskMode mode) =>
         [.. Of<AnswerMeasurement>(method).Where(answer => answer.Mode == mode)];
 
-    private T[] Of<T>(Method method) where T : Measurement =>
-        [.. _byMethod[method.Name].OfType<T>().Where(measurement => measurement.Fingerprint == method.Fingerprint)];
+    private T[] Of<T>(Method method) where T : Measurement
+    {
+        string fingerprint = method.Fingerprint;
+        return [.. _byMethod[method.Name].OfType<T>().Where(measurement => measurement.Fingerprint == fingerprint)];
+    }
 
     private static Interval Exponential(Interval interval) => new(Math.Exp(interval.Value), Math.Exp(interval.Low), Math.Exp(interval.High));
 
