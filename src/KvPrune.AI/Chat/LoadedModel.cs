@@ -59,7 +59,7 @@ internal sealed class LoadedModel : IDisposable
             return LoadGenAIInstead(folder, options, error, logger);
         }
         folder.RequireTokens(tokenizer.VocabularySize);
-        var decoder = OnnxRuntimeDecoder.Load(folder, options.KvCacheByteLimit, options.Threads);
+        var decoder = OnnxRuntimeDecoder.Load(folder, options.KvCacheByteLimit, options.Threads, options.Policy);
         return new LoadedModel(DecoderRuntimeKind.OnnxRuntime, decoder, tokenizer, template, text: null);
     }
 
@@ -67,7 +67,7 @@ internal sealed class LoadedModel : IDisposable
 
     private static LoadedModel LoadGenAI(GenAIModelFolder folder, KvPruneOptions options)
     {
-        var decoder = GenAIDecoder.Load(folder, options.KvCacheByteLimit, options.Threads, options.GenAILibraryFolder);
+        var decoder = GenAIDecoder.Load(folder, options.KvCacheByteLimit, options.Threads, options.GenAILibraryFolder, options.Policy);
         GenAITextModel? text = null;
         try
         {

@@ -12,23 +12,23 @@ namespace KvPrune.AI.Runtimes;
 /// </summary>
 internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 {
-    private readonly KvCacheManager _manager;
+    private readonly DecoderCache _cache;
     private readonly InferenceSession _session;
     private readonly DecoderInputs _inputs;
     private readonly TensorBuffer<float> _logits = new();
     private readonly string[] _outputNames;
 
     private OnnxRuntimeDecoder(
-        KvCacheManager manager, InferenceSession session, DecoderInputs inputs, string logitsName, int vocabularySize)
+        DecoderCache cache, InferenceSession session, DecoderInputs inputs, string logitsName, int vocabularySize)
     {
-        _manager = manager;
+        _cache = cache;
         _session = session;
         _inputs = inputs;
         _outputNames = [logitsName];
         VocabularySize = vocabularySize;
     }
 
-    public KvModelShape Shape => _manager.Shape;
+    public KvModelShape Shape => _cache.Shape;
 
     public int VocabularySize { get; }
 
@@ -38,13 +38,14 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     /// <param name="folder">The model.</param>
     /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>
     /// <param name="threads">Threads of a run; null: ONNX Runtime's choice.</param>
+    /// <param name="policy">One whose weights are read now; null: when a sequence needs them.</param>
     /// <exception cref="ModelFolderException">The graph does not fit the configuration, or cannot be loaded.</exception>
     /// <exception cref="ModelRewriteException">The graph holds what the pruned operator cannot do.</exception>
     /// <exception cref="KvCacheException">The cache manager cannot serve a model of this shape.</exception>
     /// <exception cref="DllNotFoundException">The native library is missing or does not load.</exception>
-    public static OnnxRuntimeDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads)
+    public static OnnxRuntimeDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads, PruningPolicy? policy = null)
     {
-        var rewritten = RewrittenDecoder.Load(folder, kvByteLimit);
+        var rewritten = RewrittenDecoder.Load(folder, kvByteLimit, policy);
         InferenceSession? session = null;
         try
         {
@@ -52,19 +53,19 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
             RequireTypes(folder, session, rewritten.Inputs.Names);
             // ONNX Runtime infers what the graph leaves open.
             folder.RequireLogits(session.OutputMetadata[folder.LogitsName].Dimensions[^1]);
-            return new OnnxRuntimeDecoder(rewritten.Manager, session, rewritten.Inputs, folder.LogitsName, folder.VocabularySize);
+            return new OnnxRuntimeDecoder(rewritten.Cache, session, rewritten.Inputs, folder.LogitsName, folder.VocabularySize);
         }
         catch
         {
             session?.Dispose();
-            rewritten.Manager.Dispose();
+            rewritten.Cache.Dispose();
             throw;
         }
     }
 
     IDecoderSequence IDecoderRuntime.CreateSequence(PruningPolicy policy) => CreateSequence(policy);
 
-    public KvDecoderSequence CreateSequence(PruningPolicy policy) => new(_manager.CreateSequence(policy));
+    public KvDecoderSequence CreateSequence(PruningPolicy policy) => new(_cache.CreateSequence(policy));
 
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) =>
         throw new NotSupportedException("Grammars need the runtime GenAI.");
@@ -72,7 +73,7 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
         KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
 
-    public KvCacheStatistics GetStatistics() => _manager.GetStatistics();
+    public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
         Run([((KvDecoderSequence)sequence).Kv], tokens, logits, cancellation);
@@ -96,7 +97,7 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
     public void Dispose()
     {
         _session.Dispose();
-        _manager.Dispose();
+        _cache.Dispose();
     }
 
     private static InferenceSession CreateSession(GenAIModelFolder folder, byte[] model, int? threads)

@@ -43,7 +43,7 @@ public sealed class KvCacheManager : IDisposable
     /// <exception cref="KvCacheException">
     /// The cache does not support the shape, or the policy has entries for another number of layers.
     /// </exception>
-    public static unsafe KvBytesEstimate EstimateBytes(
+    public static KvBytesEstimate EstimateBytes(
         KvModelShape shape, PruningPolicy policy, long promptTokens, long generatedTokens = 0, long chunkTokens = 0)
     {
         ArgumentNullException.ThrowIfNull(shape);
@@ -53,17 +53,13 @@ public sealed class KvCacheManager : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(chunkTokens);
         policy.Validate();
         NativeLibraryFile.EnsureLoaded();
-        fixed (NativeLayerSparsity* layers = NativeLayerSparsity.All(policy))
-        {
-            NativeMethods.kvp_estimate_bytes(
-                new NativeModelShape(shape),
-                new NativePolicy(policy, layers),
-                promptTokens,
-                generatedTokens,
-                chunkTokens,
-                out var estimate).ThrowOnFailure();
-            return estimate;
-        }
+        var layers = NativeLayerSparsity.All(policy);
+        var status = NativeMethods.kvp_estimate_bytes(
+            new NativeModelShape(shape), new NativePolicy(policy, layers), promptTokens, generatedTokens, chunkTokens, out var estimate);
+        GC.KeepAlive(layers);
+        status.ThrowOnFailure();
+        return estimate;
+    }
     }
 
     /// <summary>An empty sequence whose rows will be kept as <paramref name="policy"/> says.</summary>
@@ -72,36 +68,15 @@ public sealed class KvCacheManager : IDisposable
     /// The policy has entries for another number of layers than the model has or needs weights that
     /// <see cref="SetOutputGram"/> did not give, or there is no memory left.
     /// </exception>
-    public unsafe KvSequence CreateSequence(PruningPolicy policy)
+    public KvSequence CreateSequence(PruningPolicy policy)
     {
         ArgumentNullException.ThrowIfNull(policy);
         policy.Validate();
-        fixed (NativeLayerSparsity* layers = NativeLayerSparsity.All(policy))
-        {
-            NativeMethods.kvp_sequence_create(_handle, new NativePolicy(policy, layers), out var sequence).ThrowOnFailure();
-            return new KvSequence(sequence, Shape, policy);
-        }
-    }
-
-    /// <summary>
-    /// Gives a layer's output projection in the form that weighs values, which policies with
-    /// <see cref="PruningPolicy.NeedsOutputWeights"/> need for every layer; see <see cref="OutputProjections"/>. Once per layer.
-    /// </summary>
-    /// <param name="layer">The layer, from 0 on.</param>
-    /// <param name="gram">
-    /// [KV heads, head size, head size]: for each KV head the sum, over the query heads of its group, of WᵀW, where
-    /// W [hidden, head size] is the head's part of the projection. It is copied.
-    /// </param>
-    /// <exception cref="ArgumentException">The layer does not exist, or the matrices have another size.</exception>
-    /// <exception cref="KvCacheException">An entry is not finite, or the layer has its matrices already.</exception>
-    public void SetOutputGram(int layer, ReadOnlySpan<float> gram)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(layer);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, Shape.Layers);
-        var needed = Shape.KvHeads * Shape.HeadSize * Shape.HeadSize;
-        if (gram.Length != needed)
-            throw new ArgumentException($"The matrices have {needed} entries, the span {gram.Length}.", nameof(gram));
-        NativeMethods.kvp_manager_set_output_gram(_handle, layer, gram, gram.Length).ThrowOnFailure();
+        var layers = NativeLayerSparsity.All(policy);
+        var status = NativeMethods.kvp_sequence_create(_handle, new NativePolicy(policy, layers), out var sequence);
+        GC.KeepAlive(layers);
+        status.ThrowOnFailure();
+        return new KvSequence(sequence, Shape, policy);
     }
 
     /// <summary>The bytes in use now.</summary>

@@ -89,8 +89,10 @@ public sealed class KvSequence : IDisposable
             policy.Validate();
         }
 
-        NativePolicy[] natives = [.. policies.Select(policy => new NativePolicy(policy))];
+        var layers = policies.Select(NativeLayerSparsity.All).ToArray();
+        NativePolicy[] natives = [.. policies.Zip(layers, (policy, own) => new NativePolicy(policy, own))];
         Check(NativeMethods.kvp_sequence_open_deferred_segment(Handle, tokens, natives, natives.Length, probeTokens));
+        GC.KeepAlive(layers);
     }
 
     /// <summary>
@@ -136,7 +138,9 @@ public sealed class KvSequence : IDisposable
     {
         ArgumentNullException.ThrowIfNull(policy);
         policy.Validate();
-        Check(NativeMethods.kvp_sequence_seal_as(Handle, new NativePolicy(policy), out var made));
+        var layers = NativeLayerSparsity.All(policy);
+        Check(NativeMethods.kvp_sequence_seal_as(Handle, new NativePolicy(policy, layers), out var made));
+        GC.KeepAlive(layers);
         return new KvSequence(made, _shape, policy);
     }
 
@@ -187,7 +191,7 @@ public sealed class KvSequence : IDisposable
         CheckHead(layer, kvHead);
         var kept = new bool[Length];
         Check(NativeMethods.kvp_sequence_kept(
-            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes<bool>(kept)));
+            Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes(kept.AsSpan())));
         return kept;
     }
 

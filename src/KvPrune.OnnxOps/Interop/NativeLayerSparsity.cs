@@ -12,7 +12,15 @@ internal readonly struct NativeLayerSparsity(PruningPolicy policy, LayerSparsity
     public readonly float ValueSparsity = (float)(layer.ValueSparsity ?? policy.ValueSparsity);
     public readonly float TokenSparsity = (float)(layer.TokenSparsity ?? policy.Eviction?.Sparsity ?? 0);
 
-    /// <summary>All layers that a policy describes; none where it is the same in every layer.</summary>
-    public static NativeLayerSparsity[] All(PruningPolicy policy) =>
-        [.. policy.Layers.Select(layer => new NativeLayerSparsity(policy, layer))];
+    /// <summary>
+    /// All layers that a policy describes; none where it is the same in every layer. The array does not move, and is to be
+    /// kept alive for as long as a <see cref="NativePolicy"/> points to it.
+    /// </summary>
+    public static NativeLayerSparsity[] All(PruningPolicy policy)
+    {
+        var layers = GC.AllocateUninitializedArray<NativeLayerSparsity>(policy.Layers.Count, pinned: true);
+        for (var i = 0; i < layers.Length; i++)
+            layers[i] = new NativeLayerSparsity(policy, policy.Layers[i]);
+        return layers;
+    }
 }

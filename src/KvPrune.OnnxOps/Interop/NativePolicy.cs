@@ -1,12 +1,11 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace KvPrune.OnnxOps.Interop;
 
-/// <summary>
-/// kvp_policy. <paramref name="layers"/> are <see cref="NativeLayerSparsity.All"/>, pinned for as long as this is in use.
-/// </summary>
+/// <summary>kvp_policy; <paramref name="layers"/> are the policy's <see cref="NativeLayerSparsity.All"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal readonly unsafe struct NativePolicy(PruningPolicy policy, NativeLayerSparsity* layers)
+internal readonly unsafe struct NativePolicy(PruningPolicy policy, NativeLayerSparsity[] layers)
 {
     public readonly int KeyStorage = (int)policy.KeyStorage;
     public readonly int ValueStorage = (int)policy.ValueStorage;
@@ -32,5 +31,6 @@ internal readonly unsafe struct NativePolicy(PruningPolicy policy, NativeLayerSp
     public readonly int SecondStage = policy.Eviction is { SecondStage: true } ? 1 : 0;
     public readonly float OutputError = (float)(policy.OutputError ?? 0);
     public readonly int LayerCount = policy.Layers.Count;
-    public readonly NativeLayerSparsity* Layers = layers;
+    public readonly NativeLayerSparsity* Layers =
+        layers.Length == 0 ? null : (NativeLayerSparsity*)Unsafe.AsPointer(ref layers[0]);
 }

@@ -1,7 +1,8 @@
 namespace KvPrune.OnnxOps;
 
 /// <summary>
-/// What ranks an element k_tj of K when elements are removed. Rows of generated tokens always rank by magnitude.
+/// What ranks an element k_tj of K when elements are removed. Rows of generated tokens always rank by magnitude. Scores by
+/// queries need <see cref="SparsityPattern.PerToken"/>: within one channel they are a constant.
 /// </summary>
 public enum KeyScore
 {

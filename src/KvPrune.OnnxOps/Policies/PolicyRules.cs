@@ -87,6 +87,16 @@ internal static class PolicyRules
             "ValuePattern = PerChannel.",
             nameof(policy.ValueScore));
         Exclude(
+            policy is { ValueScore: ValueScore.OutputWeight, ValuePattern: SparsityPattern.PerChannel },
+            "ValueScore.OutputWeight is one factor for a whole V channel, which leaves the order within the channel as it is. " +
+            "It needs ValuePattern = PerToken.",
+            nameof(policy.ValueScore));
+        Exclude(
+            policy.KeyScore != KeyScore.Magnitude && policy.KeyPattern == SparsityPattern.PerChannel,
+            $"KeyScore.{policy.KeyScore} is one factor for a whole K channel, which leaves the order within the channel as it is. " +
+            "It needs KeyPattern = PerToken.",
+            nameof(policy.KeyScore));
+        Exclude(
             policy.OutputError is not null && RemovesEntries(policy),
             "OutputError chooses how many channels and elements are removed, so their sparsities must be 0.",
             nameof(policy.OutputError));

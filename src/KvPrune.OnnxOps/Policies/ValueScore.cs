@@ -15,7 +15,8 @@ public enum ValueScore
 
     /// <summary>
     /// |v_tj| · √(Σ over the group's query heads of the squared norm of column j of the head's part of the output
-    /// projection), which needs the model's weights. Does not look at queries.
+    /// projection), which needs the model's weights and <see cref="SparsityPattern.PerToken"/>: within one channel it is a
+    /// constant. Does not look at queries.
     /// </summary>
     OutputWeight = 2,
 }

@@ -46,7 +46,11 @@ public sealed class OutputProjections
         {
             var node = _model.Nodes[layer];
             using var weight = new ProjectionFinder(_index, _folder).Find(node);
-            return GramMatrices.Of(weight, node.KvHeads, node.HeadSize);
+            var gram = GramMatrices.Of(weight, node.KvHeads, node.HeadSize);
+            return Array.TrueForAll(gram, float.IsFinite)
+                ? gram
+                : throw new ModelRewriteException(
+                    $"{node.Label}: the output projection behind it holds weights that are not finite or too large.");
         });
     }
 
@@ -56,13 +60,18 @@ public sealed class OutputProjections
     public void GiveTo(KvCacheManager manager)
     {
         ArgumentNullException.ThrowIfNull(manager);
+        var grams = new float[Layers][];
         try
         {
-            Parallel.For(0, Layers, layer => manager.SetOutputGram(layer, Gram(layer)));
+            Parallel.For(0, Layers, layer => grams[layer] = Gram(layer));
         }
         catch (AggregateException e) when (e.InnerExceptions.FirstOrDefault(inner => inner is ModelRewriteException) is { } first)
         {
             throw new ModelRewriteException(first.Message, first);
         }
+
+        // Not before all are read, so that a failure leaves the manager as it was.
+        for (var layer = 0; layer < grams.Length; layer++)
+            manager.SetOutputGram(layer, grams[layer]);
     }
 }

@@ -107,6 +107,35 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
         AssertClose(BundledModel.ReferencePrompt.Logits, logits);
     }
 
+    [Fact]
+    public void One_reading_serves_every_policy_and_one_batch_decodes_them()
+    {
+        int[] tokens = BundledModel.ReferencePrompt.Tokens;
+        PruningPolicy[] policies = [.. PruningPolicy.Presets.Values];
+        using KvDecoderSequence source = _decoder.CreateSequence(PruningPolicy.Exact);
+        var first = new float[_decoder.VocabularySize];
+        source.OpenDeferredSegment(tokens.Length, policies, probeTokens: 20);
+        foreach (int[] part in tokens.Chunk(200)) _decoder.Prefill(source, part, first, CancellationToken.None);
+        IDecoderSequence[] later = [.. policies.Select(source.SealAs)], direct = [.. policies.Select(_decoder.CreateSequence)];
+        foreach (IDecoderSequence sequence in direct) Assert.Equal(first, Read(sequence, tokens, 200));
+
+        int next = Array.IndexOf(first, first.Max());
+        float[] probed = [.. first];
+        _decoder.Probe(source, [next], probed, CancellationToken.None);
+        Assert.Equal(tokens.Length, source.GetInfo().Length);
+        using IDecoderSequence continued = direct[Array.IndexOf(policies, PruningPolicy.Exact)].Fork();
+        AssertClose(Decode([continued], [next])[0], probed);
+
+        int[] fed = [.. policies.Select(_ => next)];
+        for (int step = 0; step < 40; step++)
+        {
+            float[][] expected = Decode(direct, fed), found = Decode(later, fed);
+            Assert.Equal(expected, found);
+            fed = [.. expected.Select(row => Array.IndexOf(row, row.Max()))];
+        }
+        foreach (IDecoderSequence sequence in later.Concat(direct)) sequence.Dispose();
+    }
+
     public void Dispose() => _decoder.Dispose();
 
     private float[] Read(IDecoderSequence sequence, int[] tokens, int chunk)

@@ -14,6 +14,9 @@ internal sealed class GraphBuilder
         Model.OpsetImport.Add(new OperatorSetIdProto { Domain = "com.microsoft", Version = 1 });
     }
 
+    /// <summary>Goes on with a graph.</summary>
+    public GraphBuilder(ModelProto model) => Model = model;
+
     public ModelProto Model { get; }
 
     /// <summary>Dimensions are numbers or names.</summary>

@@ -95,6 +95,45 @@ public sealed class RefusedRunTests : IDisposable
         Refused(KvCacheStatus.InvalidState, [_sequence.Handle], [50], _rows[50..51], "twice");
     }
 
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    [InlineData(float.NegativeInfinity)]
+    public void Rows_that_are_not_finite_and_nothing_else_of_their_batch(float number)
+    {
+        using var other = _sequence.Fork();
+        using var expected = _sequence.Fork();
+        TokenRows Row(Action<TokenRows> change)
+        {
+            var two = _rows[50..52];
+            change(two);
+            return two;
+        }
+
+        using (KvStep.Begin([other, _sequence], 1))
+        {
+            var key = Row(rows => rows.Key[Shape.KvWidth + 63] = number);
+            Refused(KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], key, "row 1: layer 0: the key of token 50");
+        }
+
+        using (KvStep.Begin([other, _sequence], 1))
+        {
+            var value = Row(rows => rows.Value[0] = number);
+            Refused(KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], value, "row 0: layer 0: the value of token 50");
+        }
+
+        _sequence.OpenSegment(20);
+        var prompt = _rows[50..70];
+        prompt.Key[(7 * Shape.KvWidth) + 1] = number;
+        using (KvStep.Begin(_sequence, 20))
+            Refused(KvCacheStatus.InvalidArgument, [_sequence.Handle], [69], prompt, "row 0: layer 0: the key of token 57");
+        _sequence.Rewind(50);
+
+        var output = _model.Step(expected, _rows[50..51]);
+        Assert.Equal(output, _model.Step(other, _rows[50..51]));
+        Assert.Equal(output, _model.Step(_sequence, _rows[50..51]));
+    }
+
     private void Mismatched(long[] handles, int[] seqlensK) =>
         _model.Run(handles, seqlensK, _rows[50..51], batchSize: 1);
 

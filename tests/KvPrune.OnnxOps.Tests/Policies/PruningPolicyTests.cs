@@ -53,6 +53,9 @@ public class PruningPolicyTests
     public void What_cannot_be_combined_is_refused_with_the_reason()
     {
         Clash(new() { ValueScore = ValueScore.Attention }, "ValueScore", "order within the row");
+        Clash(
+            new() { ValueScore = ValueScore.OutputWeight, ValuePattern = SparsityPattern.PerChannel }, "ValueScore", "within the channel");
+        Clash(new() { KeyScore = KeyScore.QueryRms, KeyPattern = SparsityPattern.PerChannel }, "KeyScore", "within the channel");
         Clash(PruningPolicy.Compact with { OutputError = 0.1 }, "OutputError", "sparsities must be 0");
         Clash(new() { OutputError = 0.1, Layers = [new() { KeySparsity = 0.1 }] }, "OutputError", "sparsities must be 0");
         Clash(new() { Layers = [new() { TokenSparsity = 0.1 }] }, "Layers", "needs an Eviction");

@@ -2,100 +2,150 @@ using KvPrune.OnnxOps.Tests.Graphs;
 
 namespace KvPrune.OnnxOps.Tests.Reference;
 
-/// <summary>One KV head of a sequence under a policy, in double precision: sealed rows, then the dense tail.</summary>
-internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy)
+/// <summary>One KV head of a layer under a policy, in double precision: a row per token, sealed ones first.</summary>
+internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, LayerSparsity sparsity, double[,]? gram)
 {
     private const int Tile = 64;
-    private readonly List<(ReferenceRow Key, ReferenceRow Value)> _rows = [];
+    private readonly List<ReferenceToken> _rows = [];
+    private readonly List<double> _probed = [];
     private int _sealed;
 
-    /// <summary>All rows, oldest first, as attention reads them.</summary>
-    public IReadOnlyList<(ReferenceRow Key, ReferenceRow Value)> Rows => _rows;
+    /// <summary>All tokens, the oldest first, as attention reads them; those of evicted ones are 0.</summary>
+    public IReadOnlyList<ReferenceToken> Rows => _rows;
+
+    /// <summary>First and count of the rows that leave the recent window in whole tiles.</summary>
+    public (int First, int Count) Leaving => (_sealed, Math.Max(0, _rows.Count - _sealed - policy.RecentWindow) / Tile * Tile);
 
     /// <summary>A prompt's rows are dense float32 until the segment ends.</summary>
-    public void AddPrompt(double[] key, double[] value) =>
-        _rows.Add((ReferenceRow.Dense(key, KvStorage.Float32), ReferenceRow.Dense(value, KvStorage.Float32)));
+    public void AddPrompt(double[] key, double[] value) => _rows.Add(new(
+        ReferenceRow.Dense(key, KvStorage.Float32), ReferenceRow.Dense(value, KvStorage.Float32)));
 
     public void AddGenerated(double[] key, double[] value) => _rows.Add(ToTail(key, value));
 
-    /// <summary>Compresses what has left the recent window, by whole tiles; the rest becomes the tail.</summary>
-    /// <param name="observed">
-    /// Rotated queries of the group that score channels; null for generated tokens, which keep every channel.
-    /// </param>
-    public void Seal(IReadOnlyList<double[]>? observed)
-    {
-        var count = Math.Max(0, _rows.Count - _sealed - policy.RecentWindow) / Tile * Tile;
-        int[] all = [.. Enumerable.Range(0, shape.HeadSize)];
-        var channels = observed is null || count == 0 ? all : ThinkChannels(observed, _rows.GetRange(_sealed, count));
-        for (var end = _sealed + count; _sealed < end; _sealed += Tile)
-            SealTile(channels, all);
+    /// <summary>What the scores at a segment's end are made from.</summary>
+    public ReferencePrompt Prompt(double[][][] rotated, double[][][] raw, double[] sinks) => new(
+        shape, SeenKeys(), [.. _rows.Select(row => row.IsKept ? row.Value.Stored : null)], Leaving, rotated, raw,
+        _rows.Count - rotated[0].Length, sinks, gram, [.. _probed, .. new double[_rows.Count - _probed.Count]]);
 
-        if (observed is null)
-            return;
+    /// <summary>Attention of a query of a probe step after the prompt, whose own keys come last.</summary>
+    public void Probe(double[] query, IReadOnlyList<double[]> probeKeys, double sink)
+    {
+        while (_probed.Count < _rows.Count)
+            _probed.Add(0);
+        var keys = SeenKeys();
+        keys.AddRange(probeKeys);
+        var weights = ReferenceAttention.Weights(shape, query, keys.Count - 1, keys, sink);
+        for (var t = 0; t < _probed.Count; t++)
+            _probed[t] = Math.Max(_probed[t], weights[t]);
+    }
+
+    /// <summary>Compresses the leaving rows that are kept and evicts the others; the rest becomes the tail.</summary>
+    public void SealPrompt(ReferencePrompt prompt, bool[] kept)
+    {
+        var (first, count) = prompt.Leaving;
+        int[] survivors = [.. prompt.LeavingRows.Where(t => kept[t - first])];
+        var window = policy.ObservationWindow;
+        if (survivors.Length > 0)
+        {
+            var mass = policy.ValueScore == ValueScore.Attention ? prompt.AttentionMass(prompt.Observed(window)) : [];
+            var weights = KeyWeights(prompt);
+            SealTiles(
+                survivors,
+                ReferenceChannels.Keys(prompt, survivors, sparsity.KeyChannelSparsity!.Value, window),
+                ReferenceChannels.Values(prompt, survivors, sparsity.ValueChannelSparsity!.Value, window),
+                weights is null ? null : j => weights[j],
+                policy.ValueScore == ValueScore.Attention ? t => mass[t] : null);
+        }
+
+        foreach (var t in prompt.LeavingRows.Except(survivors))
+            _rows[t] = _rows[t].Evicted();
+        _sealed = first + count;
         for (var i = _sealed; i < _rows.Count; i++)
             _rows[i] = ToTail(_rows[i].Key.Stored, _rows[i].Value.Stored);
     }
 
-    private void SealTile(int[] channels, int[] all)
+    /// <summary>Generated rows keep every channel and, but for the output's weights, rank by magnitude.</summary>
+    public void SealGenerated()
     {
-        var tile = _rows.GetRange(_sealed, Tile);
-        var keys = tile.Select(row =>
-            ReferenceRow.Pruned(row.Key.Stored, channels, policy.KeySparsity, policy.KeyStorage)).ToArray();
-        if (policy.KeyStorage == KvStorage.Int4 && ReferenceRow.Kept(channels.Length, policy.KeySparsity) == channels.Length)
-            keys = ReferenceInt4.Keys(keys, channels);
-        var values = tile.Select(row =>
-            ReferenceRow.Pruned(row.Value.Stored, all, policy.ValueSparsity, policy.ValueStorage)).ToArray();
-        if (policy.ValueStorage == KvStorage.Int4 && ReferenceRow.Kept(all.Length, policy.ValueSparsity) == all.Length)
-            values = Array.ConvertAll(values, ReferenceInt4.Value);
-        for (var i = 0; i < Tile; i++)
-            _rows[_sealed + i] = (keys[i], values[i]);
+        var (first, count) = Leaving;
+        int[] all = [.. Enumerable.Range(0, shape.HeadSize)];
+        SealTiles([.. Enumerable.Range(first, count)], all, all, null, null);
+        _sealed = first + count;
     }
 
-    /// <summary>
-    /// softmax(cap(q·Kᵀ/√D))·V over the newest rows that the window holds; <paramref name="sink"/> is a logit of its own,
-    /// −∞ for none.
-    /// </summary>
+    /// <summary>softmax(cap(q·Kᵀ/√D))·V of the newest token over what it sees.</summary>
     public double[] Attend(double[] query, double sink)
     {
-        var seen = shape.Window > 0 ? _rows[Math.Max(0, _rows.Count - shape.Window)..] : _rows;
-        var weights = new double[seen.Count];
-        var most = sink;
-        var scaled = Array.ConvertAll(query, x => x / Math.Sqrt(shape.HeadSize));
-        for (var t = 0; t < weights.Length; t++)
-        {
-            var key = seen[t].Key.Stored;
-            for (var j = 0; j < key.Length; j++)
-                weights[t] += scaled[j] * key[j];
-            if (shape.Softcap > 0)
-                weights[t] = shape.Softcap * Math.Tanh(weights[t] / shape.Softcap);
-            most = Math.Max(most, weights[t]);
-        }
-
-        var total = Math.Exp(sink - most);
+        var weights = ReferenceAttention.Weights(shape, query, _rows.Count - 1, SeenKeys(), sink);
         var output = new double[shape.HeadSize];
         for (var t = 0; t < weights.Length; t++)
         {
-            var weight = Math.Exp(weights[t] - most);
-            total += weight;
-            var value = seen[t].Value.Stored;
+            var value = _rows[t].Value.Stored;
             for (var j = 0; j < output.Length; j++)
-                output[j] += weight * value[j];
+                output[j] += weights[t] * value[j];
         }
 
-        return Array.ConvertAll(output, x => x / total);
+        return output;
     }
 
-    // ThinK, arXiv 2407.21018: mean squared query times mean squared key, over the keys that will be pruned.
-    private int[] ThinkChannels(IReadOnlyList<double[]> observed, List<(ReferenceRow Key, ReferenceRow Value)> leaving)
+    private List<double[]?> SeenKeys() => [.. _rows.Select(row => row.IsKept ? row.Key.Stored : null)];
+
+    // Σ over the group of the mean |q_j|, or the root of the mean q_j² of all; null: magnitude alone.
+    private double[]? KeyWeights(ReferencePrompt prompt)
     {
-        var removed = (int)Math.Floor((policy.KeyChannelSparsity * shape.HeadSize) + 1e-4);
-        double Score(int j) =>
-            observed.Average(query => query[j] * query[j]) * leaving.Average(row => row.Key.Stored[j] * row.Key.Stored[j]);
-        return [.. Enumerable.Range(0, shape.HeadSize).OrderBy(Score).Skip(removed).Order()];
+        var heads = prompt.Observed(policy.ObservationWindow).GroupBy(query => query.Head, query => query.Query).ToArray();
+        double[] Of(Func<int, double> weight) => [.. Enumerable.Range(0, shape.HeadSize).Select(weight)];
+        return policy.KeyScore switch
+        {
+            KeyScore.QueryMagnitude => Of(j => heads.Sum(queries => queries.Average(query => Math.Abs(query[j])))),
+            KeyScore.QueryRms => Of(j => Math.Sqrt(heads.SelectMany(queries => queries).Average(query => query[j] * query[j]))),
+            _ => null,
+        };
     }
 
-    private (ReferenceRow Key, ReferenceRow Value) ToTail(double[] key, double[] value) =>
-        (ReferenceRow.Dense(key, Tail(policy.KeyStorage)), ReferenceRow.Dense(value, Tail(policy.ValueStorage)));
+    private void SealTiles(
+        int[] rows, int[] keyChannels, int[] valueChannels, Func<int, double>? keyWeight, Func<int, double>? attention)
+    {
+        var outputWeight = policy.ValueScore == ValueScore.OutputWeight ? (int j) => Math.Sqrt(gram![j, j]) : (Func<int, double>?)null;
+        foreach (var tile in rows.Chunk(Tile))
+        {
+            var keys = Half(
+                [.. tile.Select(t => _rows[t].Key.Stored)], keyChannels, policy.KeyStorage, policy.KeyPattern,
+                sparsity.KeySparsity!.Value, keyWeight);
+            if (policy.KeyStorage == KvStorage.Int4 && !IsSparse(policy.KeyPattern, keyChannels.Length, sparsity.KeySparsity.Value))
+                keys = ReferenceInt4.Keys(keys, keyChannels);
+            var values = Half(
+                [.. tile.Select(t => _rows[t].Value.Stored)], valueChannels, policy.ValueStorage, policy.ValuePattern,
+                sparsity.ValueSparsity!.Value, attention is null ? outputWeight : i => attention(tile[i]));
+            if (policy.ValueStorage == KvStorage.Int4 && !IsSparse(policy.ValuePattern, valueChannels.Length, sparsity.ValueSparsity.Value))
+                values = Array.ConvertAll(values, row => ReferenceInt4.Value(row, valueChannels));
+            for (var i = 0; i < tile.Length; i++)
+                _rows[tile[i]] = new(keys[i], values[i]);
+        }
+    }
+
+    private static bool IsSparse(SparsityPattern pattern, int channels, double fraction)
+    {
+        var width = pattern == SparsityPattern.PerToken ? channels : ReferenceElements.GroupTokens;
+        return ReferenceElements.Kept(width, fraction) < width;
+    }
+
+    // Plain magnitudes are ranked as the storage rounds them, products with weights before they are rounded.
+    private static ReferenceRow[] Half(
+        double[][] rows, int[] channels, KvStorage storage, SparsityPattern pattern, double fraction, Func<int, double>? weight)
+    {
+        var ranked = weight is null && pattern == SparsityPattern.PerToken
+            ? Array.ConvertAll(rows, row => ReferenceRow.Dense(row, storage).Stored) : rows;
+        weight ??= _ => 1;
+        var marks = pattern == SparsityPattern.PerToken
+            ? ReferenceElements.PerToken(ranked, channels, fraction, weight)
+            : ReferenceElements.PerChannel(ranked, channels, fraction, weight);
+        var sparse = IsSparse(pattern, channels.Length, fraction);
+        return [.. rows.Zip(marks, (row, mark) => ReferenceRow.Pruned(row, mark, storage, sparse))];
+    }
+
+    private ReferenceToken ToTail(double[] key, double[] value) =>
+        new(ReferenceRow.Dense(key, Tail(policy.KeyStorage)), ReferenceRow.Dense(value, Tail(policy.ValueStorage)));
 
     private static KvStorage Tail(KvStorage storage) =>
         storage is KvStorage.Float32 or KvStorage.Float16 ? storage : KvStorage.BFloat16;

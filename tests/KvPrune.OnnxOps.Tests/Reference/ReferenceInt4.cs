@@ -21,19 +21,22 @@ internal static class ReferenceInt4
             steps[channel] = step;
         }
 
-        return [.. rows.Zip(stored, (row, values) => row with { Stored = values, Threshold = 0, Step = j => steps[j] })];
+        return [.. rows.Zip(stored, (row, values) => row with { Stored = values, Threshold = _ => 0, Step = j => steps[j] })];
     }
 
-    /// <summary>A group is 64 channels of one row.</summary>
-    public static ReferenceRow Value(ReferenceRow row)
+    /// <summary>A group is 64 of <paramref name="channels"/> of one row.</summary>
+    public static ReferenceRow Value(ReferenceRow row, IReadOnlyList<int> channels)
     {
-        var groups = row.Stored.Chunk(GroupChannels).Select(Group).ToArray();
-        return row with
+        var stored = new double[row.Stored.Length];
+        var steps = new double[row.Stored.Length];
+        foreach (var group in channels.Chunk(GroupChannels))
         {
-            Stored = [.. groups.SelectMany(group => group.Rounded)],
-            Threshold = 0,
-            Step = j => groups[j / GroupChannels].Step,
-        };
+            var (rounded, step) = Group([.. group.Select(channel => row.Stored[channel])]);
+            foreach (var (index, channel) in group.Index())
+                (stored[channel], steps[channel]) = (rounded[index], step);
+        }
+
+        return row with { Stored = stored, Threshold = _ => 0, Step = j => steps[j] };
     }
 
     private static (double[] Rounded, double Step) Group(double[] values)

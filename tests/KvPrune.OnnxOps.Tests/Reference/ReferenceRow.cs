@@ -5,9 +5,9 @@ namespace KvPrune.OnnxOps.Tests.Reference;
 /// </summary>
 /// <param name="Source">The row before anything was removed or rounded.</param>
 /// <param name="Stored">The row as stored, as full width.</param>
-/// <param name="Threshold">Smallest magnitude kept; entries at it may go either way.</param>
+/// <param name="Threshold">Of a channel the smallest magnitude kept; entries at it may go either way.</param>
 /// <param name="Step">At least the distance of neighbouring stored values around a channel's.</param>
-internal sealed record ReferenceRow(double[] Source, double[] Stored, double Threshold, Func<int, double> Step)
+internal sealed record ReferenceRow(double[] Source, double[] Stored, Func<int, double> Threshold, Func<int, double> Step)
 {
     /// <summary>The largest magnitude before anything was removed, to which single-precision errors are relative.</summary>
     public double Largest { get; } = Source.Max(Math.Abs);
@@ -15,41 +15,41 @@ internal sealed record ReferenceRow(double[] Source, double[] Stored, double Thr
     /// <summary>A row of which nothing is removed, in floating-point numbers.</summary>
     public static ReferenceRow Dense(double[] source, KvStorage storage) => storage switch
     {
-        KvStorage.BFloat16 => new(source, Array.ConvertAll(source, BFloat16.Round), 0, j => Math.Abs(source[j]) / 128),
+        KvStorage.BFloat16 => new(source, Array.ConvertAll(source, BFloat16.Round), NoThreshold, j => Math.Abs(source[j]) / 128),
         // Subnormal numbers are 2^-24 apart.
         KvStorage.Float16 => new(
-            source, Array.ConvertAll(source, x => (double)(Half)(float)x), 0, j => Math.Max(Math.Abs(source[j]) / 1024, 6e-8)),
-        _ => new(source, Array.ConvertAll(source, x => (double)(float)x), 0, _ => 0),
+            source, Array.ConvertAll(source, x => (double)(Half)(float)x), NoThreshold, j => Math.Max(Math.Abs(source[j]) / 1024, 6e-8)),
+        _ => new(source, Array.ConvertAll(source, x => (double)(float)x), NoThreshold, _ => 0),
     };
 
     /// <summary>
-    /// The channels in <paramref name="channels"/>, of these the round((1 − s)·width) largest magnitudes (at least one,
-    /// the lower channel of equals), rounded to the storage. 4-bit rows come out rounded only where something is removed
-    /// from them; <see cref="ReferenceInt4"/> rounds the others.
+    /// The elements that stay, rounded to the storage. 4-bit rows come out rounded only where elements are removed from them;
+    /// <see cref="ReferenceInt4"/> rounds the others.
     /// </summary>
-    public static ReferenceRow Pruned(double[] source, IReadOnlyList<int> channels, double sparsity, KvStorage storage)
+    /// <param name="source">The row before.</param>
+    /// <param name="marks">Of each channel whether it stays, and the smallest magnitude that does.</param>
+    /// <param name="storage">What it is rounded to.</param>
+    /// <param name="sparse">Whether elements are removed from the row's channels.</param>
+    public static ReferenceRow Pruned(
+        double[] source, (bool Stays, double Threshold)[] marks, KvStorage storage, bool sparse)
     {
-        var kept = Kept(channels.Count, sparsity);
         var dense = Dense(source, storage);
-        double Magnitude(int channel) => Math.Abs(dense.Stored[channel]);
-        var survivors = channels.OrderByDescending(Magnitude).ThenBy(channel => channel).Take(kept).ToArray();
-        var threshold = Magnitude(survivors[^1]);
+        int[] survivors = [.. Enumerable.Range(0, source.Length).Where(j => marks[j].Stays)];
         var stored = new double[source.Length];
-        var levels = storage == KvStorage.Int8 ? 127 : storage == KvStorage.Int4 && kept < channels.Count ? 7 : 0;
+        double Threshold(int channel) => marks[channel].Threshold;
+        var levels = storage == KvStorage.Int8 ? 127 : storage == KvStorage.Int4 && sparse ? 7 : 0;
         if (levels == 0)
         {
             foreach (var channel in survivors)
                 stored[channel] = dense.Stored[channel];
-            return dense with { Stored = stored, Threshold = threshold };
+            return dense with { Stored = stored, Threshold = Threshold };
         }
 
-        double scale = BFloat16.RoundUp((float)survivors.Max(Magnitude) / levels);
-        foreach (var channel in survivors)
+        double scale = BFloat16.RoundUp((float)survivors.Select(j => Math.Abs(dense.Stored[j])).DefaultIfEmpty(0).Max() / levels);
+        foreach (var channel in survivors.Where(_ => scale > 0))
             stored[channel] = scale * Math.Round(source[channel] / scale, MidpointRounding.ToEven);
-        return new ReferenceRow(source, stored, threshold, _ => scale);
+        return new ReferenceRow(source, stored, Threshold, _ => scale);
     }
 
-    /// <summary>How many of <paramref name="width"/> elements a row keeps.</summary>
-    public static int Kept(int width, double sparsity) =>
-        Math.Max(1, (int)Math.Round((1 - (double)(float)sparsity) * width, MidpointRounding.AwayFromZero));
+    private static double NoThreshold(int channel) => 0;
 }

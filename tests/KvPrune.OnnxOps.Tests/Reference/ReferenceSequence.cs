@@ -13,11 +13,19 @@ internal sealed class ReferenceSequence
     private readonly double[] _sinks;
     private int _length;
 
-    public ReferenceSequence(AttentionShape shape, PruningPolicy policy)
+    /// <param name="shape">How the layer attends.</param>
+    /// <param name="policy">What is kept.</param>
+    /// <param name="layer">The layer, where the policy has sparsities for each.</param>
+    /// <param name="grams">Of the output projection, [KV heads, channels, channels]; null where the policy does without.</param>
+    public ReferenceSequence(AttentionShape shape, PruningPolicy policy, int layer = 0, float[]? grams = null)
     {
         _shape = shape;
         _policy = policy;
-        _heads = [.. Enumerable.Range(0, shape.KvHeads).Select(_ => new ReferenceHead(shape, policy))];
+        _heads =
+        [
+            .. Enumerable.Range(0, shape.KvHeads).Select(
+                head => new ReferenceHead(shape, policy, Sparsity(policy, layer), Gram(grams, head, shape.HeadSize))),
+        ];
         _rotary = shape.RotaryCaches();
         _sinks = shape.HeadSink ? Array.ConvertAll(shape.HeadSinks(), sink => (double)sink)
             : [.. Enumerable.Repeat(shape.SmoothSoftmax ? 0 : double.NegativeInfinity, shape.QueryHeads)];
@@ -26,23 +34,26 @@ internal sealed class ReferenceSequence
     public IReadOnlyList<ReferenceHead> Heads => _heads;
 
     /// <summary>A segment: causal attention over the past and the segment, then compression.</summary>
-    public float[] Prompt(TokenRows rows)
+    public float[] Prompt(TokenRows rows) => Prompt([this], [rows])[0];
+
+    /// <summary>The same in all layers of a model, whose heads may share a budget.</summary>
+    /// <param name="layers">The layers.</param>
+    /// <param name="rows">Their rows.</param>
+    /// <param name="probes">Each layer's rows of a probe step between the segment's end and its compression; null: none.</param>
+    public static float[][] Prompt(ReferenceSequence[] layers, TokenRows[] rows, TokenRows[]? probes = null)
     {
-        var output = new List<float>();
-        var observed = _heads.Select(_ => new List<double[]>()).ToArray();
-        for (var token = 0; token < rows.Count; token++)
+        float[][] outputs = [.. layers.Zip(rows, (layer, own) => layer.Read(own))];
+        for (var layer = 0; probes is not null && layer < layers.Length; layer++)
+            layers[layer].Probe(probes[layer]);
+        ReferencePrompt[][] prompts = [.. layers.Zip(rows, (layer, own) => layer.Prompts(own))];
+        var kept = ReferenceEviction.Kept(layers[0]._policy, prompts);
+        for (var layer = 0; layer < layers.Length; layer++)
         {
-            var queries = Queries(rows, token);
-            output.AddRange(Attend(rows, token, queries, (head, key, value) => head.AddPrompt(key, value)));
-            if (token < rows.Count - _policy.ObservationWindow)
-                continue;
-            for (var head = 0; head < queries.Length; head++)
-                observed[head / Group].Add(queries[head]);
+            for (var head = 0; head < prompts[layer].Length; head++)
+                layers[layer]._heads[head].SealPrompt(prompts[layer][head], kept[layer][head]);
         }
 
-        foreach (var (head, queries) in _heads.Zip(observed))
-            head.Seal(queries);
-        return [.. output];
+        return outputs;
     }
 
     /// <summary>Token after token, each compressed on when it completes a tile outside the window.</summary>
@@ -51,32 +62,102 @@ internal sealed class ReferenceSequence
         var output = new List<float>();
         for (var token = 0; token < rows.Count; token++)
         {
-            output.AddRange(Attend(rows, token, Queries(rows, token), (head, key, value) => head.AddGenerated(key, value)));
+            output.AddRange(Attend(rows, token, (head, key, value) => head.AddGenerated(key, value)));
             foreach (var head in _heads)
-                head.Seal(observed: null);
+                head.SealGenerated();
         }
 
         return [.. output];
     }
 
+    private static LayerSparsity Sparsity(PruningPolicy policy, int layer)
+    {
+        var own = policy.Layers.Count > 0 ? policy.Layers[layer] : new();
+        return new()
+        {
+            KeyChannelSparsity = own.KeyChannelSparsity ?? policy.KeyChannelSparsity,
+            ValueChannelSparsity = own.ValueChannelSparsity ?? policy.ValueChannelSparsity,
+            KeySparsity = own.KeySparsity ?? policy.KeySparsity,
+            ValueSparsity = own.ValueSparsity ?? policy.ValueSparsity,
+        };
+    }
+
+    private static double[,]? Gram(float[]? grams, int head, int size)
+    {
+        if (grams is null)
+            return null;
+        var gram = new double[size, size];
+        for (var i = 0; i < size; i++)
+        {
+            for (var j = 0; j < size; j++)
+                gram[i, j] = grams[(((head * size) + i) * size) + j];
+        }
+
+        return gram;
+    }
+
+    private float[] Read(TokenRows rows)
+    {
+        var output = new List<float>();
+        for (var token = 0; token < rows.Count; token++)
+            output.AddRange(Attend(rows, token, (head, key, value) => head.AddPrompt(key, value)));
+        return [.. output];
+    }
+
+    private ReferencePrompt[] Prompts(TokenRows rows)
+    {
+        double[][][] Queries(Func<double[], int, double[]> turned) =>
+        [
+            .. Enumerable.Range(0, _shape.QueryHeads).Select(head => Enumerable.Range(0, rows.Count)
+                .Select(token => turned(Slice(rows.Query, token, head, _shape.QueryHeads), _length - rows.Count + token)).ToArray()),
+        ];
+        var (rotated, raw) = (Queries(Rotated), Queries((row, _) => row));
+        return
+        [
+            .. _heads.Select((head, h) =>
+            {
+                var group = (h * Group)..((h + 1) * Group);
+                return head.Prompt(rotated[group], raw[group], _sinks[group]);
+            }),
+        ];
+    }
+
+    // Rows that follow the prompt for the sake of their attention and leave nothing behind.
+    private void Probe(TokenRows rows)
+    {
+        for (var head = 0; head < _heads.Length; head++)
+        {
+            double[][] keys =
+            [
+                .. Enumerable.Range(0, rows.Count).Select(
+                    token => Rotated(Slice(rows.Key, token, head, _shape.KvHeads), _length + token)),
+            ];
+            for (var token = 0; token < rows.Count; token++)
+            {
+                for (var query = head * Group; query < (head + 1) * Group; query++)
+                {
+                    _heads[head].Probe(
+                        Rotated(Slice(rows.Query, token, query, _shape.QueryHeads), _length + token), keys[..(token + 1)], _sinks[query]);
+                }
+            }
+        }
+    }
+
     private int Group => _shape.QueryHeads / _shape.KvHeads;
 
-    private double[][] Queries(TokenRows rows, int token) =>
-        [.. Enumerable.Range(0, _shape.QueryHeads).Select(head => Rotated(Slice(rows.Query, token, head, _shape.QueryHeads)))];
-
-    private IEnumerable<float> Attend(
-        TokenRows rows, int token, double[][] queries, Action<ReferenceHead, double[], double[]> add)
+    private IEnumerable<float> Attend(TokenRows rows, int token, Action<ReferenceHead, double[], double[]> add)
     {
         for (var head = 0; head < _heads.Length; head++)
         {
             add(
                 _heads[head],
-                Rotated(Slice(rows.Key, token, head, _shape.KvHeads)),
+                Rotated(Slice(rows.Key, token, head, _shape.KvHeads), _length),
                 Slice(rows.Value, token, head, _shape.KvHeads));
         }
 
-        _length++;
-        return queries.SelectMany((query, head) => _heads[head / Group].Attend(query, _sinks[head])).Select(x => (float)x);
+        var position = _length++;
+        return Enumerable.Range(0, _shape.QueryHeads).SelectMany(head => _heads[head / Group].Attend(
+            Rotated(Slice(rows.Query, token, head, _shape.QueryHeads), position), _sinks[head])).Select(x => (float)x);
     }
 
     private double[] Slice(float[] rows, int token, int head, int heads) =>
@@ -84,7 +165,7 @@ internal sealed class ReferenceSequence
             rows.AsSpan(((token * heads) + head) * _shape.HeadSize, _shape.HeadSize).ToArray(), x => (double)x);
 
     // Of the first RotarySize channels, j turns with j + RotarySize/2, or 2j with 2j + 1.
-    private double[] Rotated(double[] row)
+    private double[] Rotated(double[] row, int position)
     {
         if (!_shape.Rotary)
             return row;
@@ -92,7 +173,7 @@ internal sealed class ReferenceSequence
         var turned = (double[])row.Clone();
         for (var j = 0; j < half; j++)
         {
-            double cosine = _rotary.Cosine[(_length * half) + j], sine = _rotary.Sine[(_length * half) + j];
+            double cosine = _rotary.Cosine[(position * half) + j], sine = _rotary.Sine[(position * half) + j];
             var (first, second) = _shape.Interleaved ? (2 * j, (2 * j) + 1) : (j, j + half);
             turned[first] = (row[first] * cosine) - (row[second] * sine);
             turned[second] = (row[second] * cosine) + (row[first] * sine);

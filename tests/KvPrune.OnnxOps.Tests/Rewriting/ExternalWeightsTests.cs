@@ -121,7 +121,7 @@ public class ExternalWeightsTests
     [Fact]
     public void Tensors_of_branches_and_of_constant_nodes_count()
     {
-        var chosen = DecoderGraph.Build(new AttentionShape(2, 1, 8, Rotary: true), style: DecoderStyle.ChosenCaches);
+        var chosen = DecoderGraph.Build(new AttentionShape(2, 1, 16, Rotary: true), style: DecoderStyle.ChosenCaches);
         var branch = chosen.Graph.Node.Single(node => node.OpType == "If").Attribute[1].G;
         Place(branch.Initializer[0], ("location", File));
         using var first = new ModelFolder(chosen);

@@ -135,7 +135,8 @@ TEST_P(AllocationFailure, OfAStepIsReportedAndTheStepCanBeTakenAgain) {
   const Moment& moment = GetParam();
   const auto manager = NewManager();
   Conversation expected(manager);
-  expected.Reach(moment.prompt, moment.most, 330);
+  const int64_t end = std::max<int64_t>(moment.prompt, moment.length) + 40;
+  expected.Reach(moment.prompt, moment.most, end);
   int64_t successes = 0;
   for (bool hit = true; hit; ++successes) {
     SCOPED_TRACE(successes);
@@ -152,7 +153,7 @@ TEST_P(AllocationFailure, OfAStepIsReportedAndTheStepCanBeTakenAgain) {
     // What is packed ahead can wait.
     if (status != KVP_OK) ASSERT_EQ(status, KVP_OUT_OF_MEMORY) << kvp_last_error();
     ASSERT_EQ(conversation.rolled_back(), KVP_OK);
-    conversation.Reach(moment.prompt, moment.most, 330);
+    conversation.Reach(moment.prompt, moment.most, end);
     ASSERT_FALSE(conversation.allocated_in_tasks());
     ExpectSameCache(conversation.sequence(), expected.sequence());
     if (HasFatalFailure() || HasNonfatalFailure()) return;

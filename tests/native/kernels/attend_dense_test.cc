@@ -157,6 +157,31 @@ TEST_P(AttendDenseTest, TakesEveryHeadSize) {
   }
 }
 
+TEST_P(AttendDenseTest, AgreesWithTheOtherKernels) {
+  std::mt19937 random(26);
+  const RowRange seen[] = {{0, 97}, {31, 33}, {64, 65}, {1, 96}};
+  const std::vector<float> queries = Flatten(RandomRows(4, 72, &random));
+  for (Storage key : kFloating) {
+    for (Storage value : kFloating) {
+      const Plain keys(97, 72, key, &random), values(97, 72, value, &random);
+      const auto attend = [&](const char* kernels) {
+        AttentionState state;
+        state.Reset(4, 72);
+        EXPECT_TRUE(UseKernels(kernels));
+        const DenseRows rows{keys.data(), values.data(), key, value, 72};
+        Kernels().attend_dense(rows, seen, queries.data(), 4, 30, &state);
+        return state;
+      };
+      const AttentionState own = attend(GetParam());
+      for (const char* other : kAllKernels) {
+        if (!UseKernels(other)) continue;
+        ExpectClose(own, attend(other), 4, 72,
+                    Tolerance(key, value, GetParam()) + Tolerance(key, value, other), other);
+      }
+    }
+  }
+}
+
 TEST_P(AttendDenseTest, NoVisibleRowsChangeNothing) {
   AttentionState state;
   state.Reset(2, 64);

@@ -145,4 +145,19 @@ double LogSumError(const AttentionState& state, const std::vector<oracle::Output
   return largest;
 }
 
+void ExpectClose(const AttentionState& own, const AttentionState& other, int query_rows, int head_size,
+                 double tolerance, const char* other_name) {
+  for (int row = 0; row < query_rows; ++row) {
+    EXPECT_NEAR(own.max[row], other.max[row], (std::abs(own.max[row]) + 1) * tolerance) << other_name;
+    double difference = 0, norm = 0;
+    for (int channel = 0; channel < head_size; ++channel) {
+      const double a = own.accumulator[row][channel] / own.sum[row];
+      const double b = other.accumulator[row][channel] / other.sum[row];
+      difference += (a - b) * (a - b);
+      norm += a * a;
+    }
+    EXPECT_LE(std::sqrt(difference / norm), tolerance) << other_name;
+  }
+}
+
 }  // namespace kvprune

@@ -97,6 +97,10 @@ inline double LogSumTolerance(double output_tolerance) {
   return 4 * output_tolerance;
 }
 
+// Of what two kernels made of the same rows.
+void ExpectClose(const AttentionState& own, const AttentionState& other, int query_rows, int head_size,
+                 double tolerance, const char* other_name);
+
 }  // namespace kvprune
 
 #endif  // KVPRUNE_TESTS_NATIVE_KERNELS_FIXTURE_H_

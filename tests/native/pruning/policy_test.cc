@@ -57,9 +57,9 @@ TEST(PolicyTest, CarriesEveryField) {
   source.value_sparsity = 0.4f;
   source.recent_window = 1 << 20;
   source.observation_window = 17;
-  source.key_pattern = source.value_pattern = KVP_PATTERN_PER_CHANNEL;
+  source.value_pattern = KVP_PATTERN_PER_CHANNEL;
   source.key_score = KVP_KEY_QUERY_RMS;
-  source.value_score = KVP_VALUE_OUTPUT_WEIGHT;
+  source.value_score = KVP_VALUE_ATTENTION;
   source.token_sparsity = 0;
   source.token_budget = 77;
   source.pyramid_slope = 20;
@@ -70,10 +70,10 @@ TEST(PolicyTest, CarriesEveryField) {
   EXPECT_EQ(policy.value_storage, Storage::kFloat16);
   EXPECT_EQ(policy.recent_window, kShape.max_tokens) << "no more than the model's context";
   EXPECT_EQ(policy.observation_window, 17);
-  EXPECT_EQ(policy.key_pattern, SparsityPattern::kPerChannel);
+  EXPECT_EQ(policy.key_pattern, SparsityPattern::kPerToken);
   EXPECT_EQ(policy.value_pattern, SparsityPattern::kPerChannel);
   EXPECT_EQ(policy.key_score, KeyScore::kQueryRms);
-  EXPECT_EQ(policy.value_score, ValueScore::kOutputWeight);
+  EXPECT_EQ(policy.value_score, ValueScore::kAttention);
   const Eviction& eviction = policy.eviction;
   EXPECT_EQ(eviction.score, TokenScore::kWindowAttention);
   EXPECT_EQ(eviction.token_budget, 77);

@@ -13,21 +13,21 @@ namespace KvPrune.AI.Runtimes.GenAI;
 /// </summary>
 internal sealed class GenAIDecoder : IDecoderRuntime
 {
-    private readonly KvCacheManager _manager;
+    private readonly DecoderCache _cache;
     private readonly ModelHandle _model;
     private readonly GeneratorPool _generators;
     private readonly Grammars _grammars;
 
-    private GenAIDecoder(KvCacheManager manager, ModelHandle model, GeneratorPool generators, GenAIModelFolder folder)
+    private GenAIDecoder(DecoderCache cache, ModelHandle model, GeneratorPool generators, GenAIModelFolder folder)
     {
-        _manager = manager;
+        _cache = cache;
         _model = model;
         _generators = generators;
         _grammars = new Grammars(folder);
         VocabularySize = folder.VocabularySize;
     }
 
-    public KvModelShape Shape => _manager.Shape;
+    public KvModelShape Shape => _cache.Shape;
 
     public int VocabularySize { get; }
 
@@ -41,18 +41,20 @@ internal sealed class GenAIDecoder : IDecoderRuntime
     /// <param name="kvByteLimit">The most bytes of KV cache; null: no limit.</param>
     /// <param name="threads">Threads of a run; null: the folder's, else ONNX Runtime's choice.</param>
     /// <param name="libraryFolder">Where GenAI's library lies; null: where the application's packages put it.</param>
+    /// <param name="policy">One whose weights are read now; null: when a sequence needs them.</param>
     /// <inheritdoc cref="OnnxRuntimeDecoder.Load" path="/exception"/>
-    public static GenAIDecoder Load(GenAIModelFolder folder, long? kvByteLimit, int? threads, string? libraryFolder)
+    public static GenAIDecoder Load(
+        GenAIModelFolder folder, long? kvByteLimit, int? threads, string? libraryFolder, PruningPolicy? policy = null)
     {
         GenAILibrary.EnsureLoaded(libraryFolder);
-        var rewritten = RewrittenDecoder.Load(folder, kvByteLimit);
+        var rewritten = RewrittenDecoder.Load(folder, kvByteLimit, policy);
         try
         {
             string settings = SessionSettings(folder, KvPruneOps.LibraryToRegister(), threads);
             ModelHandle model = GenAIModel.Load(folder, rewritten.Model, settings, cpuOnly: false);
             try
             {
-                return new GenAIDecoder(rewritten.Manager, model, CreatePool(model, folder), folder);
+                return new GenAIDecoder(rewritten.Cache, model, CreatePool(model, folder), folder);
             }
             catch
             {
@@ -62,20 +64,20 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         }
         catch
         {
-            rewritten.Manager.Dispose();
+            rewritten.Cache.Dispose();
             throw;
         }
     }
 
     public IDecoderSequence CreateSequence(PruningPolicy policy) =>
-        new GenAISequence(_manager.CreateSequence(policy), _generators);
+        new GenAISequence(_cache.CreateSequence(policy), _generators);
 
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => _grammars.CreateSampler(guidance, new TokenSampler(sampling));
 
     public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
         KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
 
-    public KvCacheStatistics GetStatistics() => _manager.GetStatistics();
+    public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
         Run(sequence, tokens, logits, cancellation);
@@ -91,7 +93,7 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         _grammars.Dispose();
         _generators.Dispose();
         _model.Dispose();
-        _manager.Dispose();
+        _cache.Dispose();
     }
 
     private void Run(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)

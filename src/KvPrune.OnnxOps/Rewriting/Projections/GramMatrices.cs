@@ -9,7 +9,6 @@ internal static class GramMatrices
     private const int OutputRows = 256;
 
     /// <summary>[KV heads, head size, head size]</summary>
-    /// <exception cref="ModelRewriteException">The weights hold what is not finite.</exception>
     public static float[] Of(ProjectionWeight weight, int kvHeads, int headSize)
     {
         var square = headSize * headSize;
@@ -76,10 +75,8 @@ internal static class GramMatrices
             {
                 for (var j = 0; j <= i; j++)
                 {
-                    var entry = matrix[(i * headSize) + j] * factor;
-                    if (!float.IsFinite(entry))
-                        throw new ModelRewriteException("An output projection holds weights that are not finite or too large.");
-                    matrix[(i * headSize) + j] = matrix[(j * headSize) + i] = entry;
+                    matrix[(i * headSize) + j] *= factor;
+                    matrix[(j * headSize) + i] = matrix[(i * headSize) + j];
                 }
             }
         }

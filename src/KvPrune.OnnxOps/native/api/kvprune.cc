@@ -47,6 +47,12 @@ Status Null(const char* name) {
   return {KVP_INVALID_ARGUMENT, std::string(name) + " is null"};
 }
 
+Status ReadPolicy(const kvp_policy* source, const ModelShape& shape, Policy* policy) {
+  if (source == nullptr) return Null("policy");
+  Status status = MakePolicy(*source, shape, policy);
+  return status.ok() ? CheckBuilt(*policy) : status;
+}
+
 Status Find(int64_t handle, std::shared_ptr<Sequence>* sequence) {
   *sequence = HandleTable::Instance().Find(handle);
   if (*sequence) return {};
@@ -75,10 +81,9 @@ Status FindAll(const int64_t* handles, int32_t count, std::vector<std::shared_pt
 }
 
 // A policy that sequences of the manager can have now.
-Status UsablePolicy(const Manager& manager, const kvp_policy& source, Policy* policy) {
-  Status status = MakePolicy(source, manager.shape(), policy);
+Status UsablePolicy(const Manager& manager, const kvp_policy* source, Policy* policy) {
+  Status status = ReadPolicy(source, manager.shape(), policy);
   if (status.ok() && policy->NeedsOutputGram()) status = manager.output_gram().RequireAll();
-  if (status.ok()) status = CheckBuilt(*policy);
   return status;
 }
 
@@ -162,7 +167,6 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
                               int64_t generated_tokens, int64_t chunk_tokens, kvp_estimate* estimate) {
   return Guard([&]() -> Status {
     if (shape == nullptr) return Null("shape");
-    if (policy == nullptr) return Null("policy");
     if (estimate == nullptr) return Null("estimate");
     if (prompt_tokens < 0 || generated_tokens < 0 || chunk_tokens < 0)
       return {KVP_INVALID_ARGUMENT, "token counts must not be negative"};
@@ -170,8 +174,7 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
     Status status = MakeModelShape(*shape, &checked_shape);
     if (!status.ok()) return status;
     Policy checked_policy;
-    status = MakePolicy(*policy, checked_shape, &checked_policy);
-    if (status.ok()) status = CheckBuilt(checked_policy);
+    status = ReadPolicy(policy, checked_shape, &checked_policy);
     if (!status.ok()) return status;
     if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX)
       return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^31 - 1"};
@@ -183,10 +186,9 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
 kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence) {
   return Guard([&]() -> Status {
     if (manager == nullptr) return Null("manager");
-    if (policy == nullptr) return Null("policy");
     if (sequence == nullptr) return Null("sequence");
     Policy checked;
-    Status status = UsablePolicy(*manager->manager, *policy, &checked);
+    Status status = UsablePolicy(*manager->manager, policy, &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = Sequence::Create(manager->manager, checked, &made);
@@ -230,7 +232,7 @@ kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t tokens, 
     if (policy_count > 0 && policies == nullptr) return Null("policies");
     std::vector<Policy> checked(policy_count);
     for (int32_t i = 0; i < policy_count; ++i) {
-      Status status = MakePolicy(policies[i], found.shape(), &checked[i]);
+      Status status = ReadPolicy(&policies[i], found.shape(), &checked[i]);
       if (!status.ok()) return status;
     }
     return found.OpenDeferredSegment(tokens, checked, probe_tokens);
@@ -249,10 +251,9 @@ kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, co
 
 kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed) {
   return WithSequence(sequence, [&](Sequence& source) -> Status {
-    if (policy == nullptr) return Null("policy");
     if (sealed == nullptr) return Null("sealed");
     Policy checked;
-    Status status = MakePolicy(*policy, source.shape(), &checked);
+    Status status = UsablePolicy(source.manager(), policy, &checked);
     if (!status.ok()) return status;
     std::shared_ptr<Sequence> made;
     status = source.SealAs(checked, &made);

@@ -16,10 +16,11 @@ constexpr int64_t kHugePage = int64_t{2} << 20;
 // at each of their ends, and a pass over a cache misses the TLB on every one.
 void* AllocateBlock(int64_t bytes) {
   if (bytes < kHugePage) return std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
-  void* data = std::aligned_alloc(kHugePage, static_cast<size_t>(bytes));
+  void* data = nullptr;
+  if (posix_memalign(&data, kHugePage, static_cast<size_t>(bytes)) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
   // Advice only: without huge pages the block is as good, and slower to read.
-  if (data != nullptr) madvise(data, static_cast<size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
+  madvise(data, static_cast<size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
 #endif
   return data;
 }

@@ -67,6 +67,14 @@ void CheckEntries(const kvp_policy& source, Rules* rules) {
                  "value_score attention is one factor for a whole V row, which leaves the order within the "
                  "row as it is: "
                  "it needs value_pattern per channel");
+  rules->Exclude(
+      source.value_score == KVP_VALUE_OUTPUT_WEIGHT && source.value_pattern == KVP_PATTERN_PER_CHANNEL,
+      "value_score output weight is one factor for a whole V channel, which leaves the order within the "
+      "channel as it is: it needs value_pattern per token");
+  rules->Exclude(
+      source.key_score != KVP_KEY_MAGNITUDE && source.key_pattern == KVP_PATTERN_PER_CHANNEL,
+      "a key_score by queries is one factor for a whole K channel, which leaves the order within the channel "
+      "as it is: it needs key_pattern per token");
   rules->Require(source.output_error >= 0.0f && source.output_error < 1.0f, "output_error",
                  source.output_error, "in (0, 1), or 0 for none");
 }

@@ -105,7 +105,7 @@ void ExpandSection(const TileSection& section, const uint8_t* tile, size_t strid
 
 void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded) {
   ExpandSection(format.key, tile, format.stride, true, format.key_channels, kTileTokens, expanded);
-  ExpandSection(format.value, tile, format.stride, false, kTileTokens, format.head_size,
+  ExpandSection(format.value, tile, format.stride, false, kTileTokens, format.value_channels,
                 expanded + static_cast<ptrdiff_t>(kTileTokens) * format.key_channels);
 }
 

@@ -124,7 +124,7 @@ void ExpandTile(const TileFormat& format, const uint8_t* tile, float* expanded) 
   for (int channel = 0; channel < format.value.lanes; channel += kBlockLanes) {
     const uint8_t* vectors = values.Next();
     if (format.value.per_step_scales())
-      ExpandInt4Block(format.value, tile, vectors, channel, kTileTokens, format.head_size - channel,
+      ExpandInt4Block(format.value, tile, vectors, channel, kTileTokens, format.value_channels - channel,
                       expanded);
     else
       ExpandBlock(format.value.storage, vectors, kTileTokens, nullptr, scales, expanded);
