@@ -27,7 +27,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     [Fact]
     public void Logits_are_those_of_the_reference_implementation()
     {
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
         AssertClose(BundledModel.ReferencePrompt.Logits, Read(sequence, BundledModel.ReferencePrompt.Tokens, int.MaxValue));
     }
 
@@ -37,7 +37,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     {
         PruningPolicy policy = PruningPolicy.FromName(policyName);
         int[] tokens = BundledModel.ReferencePrompt.Tokens;
-        using IDecoderSequence whole = _decoder.CreateSequence(policy), chunked = _decoder.CreateSequence(policy);
+        using KvDecoderSequence whole = _decoder.CreateSequence(policy), chunked = _decoder.CreateSequence(policy);
         float[] wholeLogits = Read(whole, tokens, int.MaxValue);
         float[] chunkedLogits = Read(chunked, tokens, chunk);
         using IDecoderSequence forked = whole.Fork();
@@ -97,7 +97,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     public void A_cancelled_run_leaves_the_sequence_as_it_was()
     {
         int[] tokens = [.. Enumerable.Repeat(BundledModel.ReferencePrompt.Tokens, 10).SelectMany(t => t)];
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Compact), other = _decoder.CreateSequence(PruningPolicy.Compact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Compact), other = _decoder.CreateSequence(PruningPolicy.Compact);
         var logits = new float[_decoder.VocabularySize];
         sequence.OpenSegment(tokens.Length);
         _decoder.Prefill(sequence, tokens.AsSpan(0, 100), logits, CancellationToken.None);
@@ -118,7 +118,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     public void A_failed_run_leaves_the_sequence_as_it_was()
     {
         int[] tokens = BundledModel.ReferencePrompt.Tokens;
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
         var logits = new float[_decoder.VocabularySize];
         sequence.OpenSegment(tokens.Length);
         int[] broken = [.. tokens[..5], 99_999];
