@@ -1,4 +1,5 @@
 using KvPrune.AI.Runtimes;
+using KvPrune.OnnxOps;
 
 namespace KvPrune.AI.Engine;
 
@@ -18,7 +19,8 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
 
     /// <summary>
     /// Feeds every generation's pending token, in as few batches as the runtime takes. When a batch fails each of its
-    /// generations is tried alone, so that one bad sequence does not take the others down.
+    /// generations is tried alone, so that one bad sequence does not take the others down; the first that finds no memory
+    /// ends the step, so that one is enough.
     /// </summary>
     /// <returns>The generations that failed, with the reason.</returns>
     public List<(ActiveGeneration Generation, Exception Error)> Run(
@@ -27,9 +29,15 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
         Prepare(generations.Count);
         List<(ActiveGeneration, Exception)> failed = [];
         foreach (ActiveGeneration[] batch in generations.Chunk(Math.Min(generations.Count, runtime.MaxDecodeBatch)))
+        {
             RunBatch(batch, withMemory, failed);
+            if (LacksMemory(failed)) break;
+        }
         return failed;
     }
+
+    private static bool LacksMemory(List<(ActiveGeneration, Exception Error)> failed) =>
+        failed is [.., (_, KvCacheException { Status: KvCacheStatus.OutOfMemory })];
 
     private void RunBatch(ActiveGeneration[] batch, Action<Action> withMemory, List<(ActiveGeneration, Exception)> failed)
     {
@@ -56,6 +64,8 @@ internal sealed class DecodeBatch(IDecoderRuntime runtime)
                 catch (Exception error)
                 {
                     failed.Add((generation, error));
+                    // What it held may be enough for the others. They wait until it is gone.
+                    if (LacksMemory(failed)) return;
                 }
             }
         }

@@ -46,6 +46,9 @@ internal sealed class GroupQueryNode : AttentionNode
             throw Refused($"num_heads {QueryHeads} is no multiple of kv_num_heads {KvHeads}");
         CheckOperands();
         ReadCache(Operand.PastKey, Operand.PastValue);
+        // GroupQueryAttention itself refuses others, but only when it runs.
+        if (_options.Rotary && HeadSize % 16 != 0)
+            throw Refused($"its heads have {HeadSize} channels; with do_rotary, only multiples of 16 are supported");
         CheckWidth(Operand.Query, _packed ? "packed query, key and value" : "query", QueryHeads + (_packed ? 2L * KvHeads : 0));
         if (_packed)
             return;

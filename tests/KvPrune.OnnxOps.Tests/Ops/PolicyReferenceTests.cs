@@ -88,9 +88,8 @@ public sealed class PolicyReferenceTests : IDisposable
     {
         for (var size = 8; size <= 256; size += 8)
         {
-            var shape = new AttentionShape(4, 2, size, Rotary: size % 16 == 0);
-            Compare(shape, Policies[size / 8 % Policies.Length], prompt: 100, generated: 30, second: 40, seed: size);
-            Compare(shape, PruningPolicy.Compact, prompt: 100, generated: 3, second: 0, seed: size);
+            Compare(
+                new AttentionShape(4, 2, size), Policies[size / 8 % Policies.Length], prompt: 100, generated: 5, second: 10, seed: size);
         }
     }
 

@@ -121,13 +121,13 @@ public class ExternalWeightsTests
     [Fact]
     public void Tensors_of_branches_and_of_constant_nodes_count()
     {
-        var chosen = DecoderGraph.Build(new AttentionShape(2, 1, 8, Rotary: true), style: DecoderStyle.ChosenCaches);
+        var chosen = DecoderGraph.Build(new AttentionShape(2, 1, 16, Rotary: true), style: DecoderStyle.ChosenCaches);
         var branch = chosen.Graph.Node.Single(node => node.OpType == "If").Attribute[1].G;
         Place(branch.Initializer[0], ("location", File));
         using var first = new ModelFolder(chosen);
         Expect(first, branch.Initializer[0].Name);
 
-        var model = DecoderGraph.Build(new AttentionShape(2, 1, 8));
+        var model = DecoderGraph.Build(new AttentionShape(1, 1, 8));
         var weight = Weight(model);
         model.Graph.Initializer.Remove(weight);
         Place(weight, ("location", File));
@@ -139,7 +139,7 @@ public class ExternalWeightsTests
 
     private static ModelProto External(params (string Key, string Value)[] entries)
     {
-        var model = DecoderGraph.Build(new AttentionShape(2, 1, 8));
+        var model = DecoderGraph.Build(new AttentionShape(1, 1, 8));
         Place(Weight(model), entries);
         return model;
     }

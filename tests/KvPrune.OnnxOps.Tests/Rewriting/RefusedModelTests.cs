@@ -164,6 +164,17 @@ public class RefusedModelTests
         Refused(DecoderGraph.Build(Shape with { HeadSize = size, RotarySize = 2 }), "/attention.0/", reason);
     }
 
+    [Theory]
+    [InlineData(8)]
+    [InlineData(40)]
+    [InlineData(72)]
+    public void A_head_size_that_cannot_be_rotated_is_named_with_its_node(int size)
+    {
+        var shape = Shape with { HeadSize = size, RotarySize = 8 };
+        Refused(DecoderGraph.Build(shape), "/attention.0/", $"its heads have {size} channels; with do_rotary, only multiples of 16 are supported");
+        Assert.Equal(size, ModelFolder.Load(DecoderGraph.Build(shape with { Rotary = false })).Shape(1).HeadSize);
+    }
+
     [Fact]
     public void Declared_shapes_must_fit_the_node()
     {
