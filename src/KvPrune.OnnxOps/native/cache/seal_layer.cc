@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "cache/choose_tokens.h"
 #include "kernels/kernels.h"
 #include "pruning/think.h"
 
