@@ -106,9 +106,9 @@ const char* kvp_kernels(void) {
 kvp_status kvp_use_kernels(const char* name) {
   return Guard([&]() -> Status {
     if (UseKernels(name)) return {};
-    return {KVP_UNSUPPORTED, std::string(KernelsExist(name) ? "this CPU cannot run the kernels '"
-                                                            : "there are no kernels '") +
-                                 name + "'"};
+    return {KVP_UNSUPPORTED,
+            std::string(KernelsExist(name) ? "this CPU cannot run the kernels '" : "there are no kernels '") +
+                name + "'"};
   });
 }
 
@@ -297,7 +297,8 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
       const kvp_status begun = Guard([&] { return found[i]->BeginStep(new_tokens[i]); });
       if (begun == KVP_OK) continue;
       for (int32_t j = 0; j < i; ++j) (void)found[j]->RollbackStep();
-      return {begun, count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
+      return {begun,
+              count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
     }
     return {};
   });
