@@ -117,6 +117,7 @@ void Sequence::EndLayer(int layer, bool done) {
 
 PromptRows& Sequence::PreparePromptRows(int layer) {
   if (!StepIsWholeSegment()) return segment_->rows[layer];
+  step_->whole.record().Clear();
   for (int head = 0; head < shape().kv_heads; ++head)
     tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), step_->whole.keys(head),
                 step_->whole.values(head));
@@ -132,7 +133,7 @@ const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const Ti
   if (!whole) {
     // Frees this layer before the next one seals: the peak is one layer less.
     source = PromptRows();
-    step_->consumed_rows = true;
+    SpoilSegment();
   }
   return tail;
 }
@@ -156,6 +157,7 @@ Status Sequence::CommitStep() {
   Status status = CheckComplete();
   if (!status.ok()) return status;
   if (step_->probes) {
+    segment_->probed = true;
     step_.reset();
     return {};
   }
@@ -196,11 +198,12 @@ Status Sequence::RollbackStep() {
   const std::lock_guard lock(mutex_);
   if (!step_) return {};
   if (step_->layer_running) return {KVP_BUSY, "the sequence is in a run"};
-  const bool consumed = step_->consumed_rows;
+  const bool spoiled = step_->spoiled_segment;
   step_.reset();
   if (!segment_) return {};
-  if (consumed) {
-    // Sealing freed rows that earlier steps of the segment had committed. What came before it is untouched.
+  if (spoiled) {
+    // Rows that earlier steps of the segment had committed were freed, or what the step's attention adds to
+    // theirs was added. What came before the segment is untouched.
     length_ = segment_->start;
     segment_.reset();
   } else if (length_ == segment_->start) {

@@ -42,7 +42,6 @@ Status CheckBuilt(const Policy& policy) {
     return NotBuilt("the per-channel pattern");
   if (policy.key_score != KeyScore::kMagnitude) return NotBuilt("ranking K by anything but magnitude");
   if (policy.value_score != ValueScore::kMagnitude) return NotBuilt("ranking V by anything but magnitude");
-  if (policy.eviction.active()) return NotBuilt("evicting tokens");
   if (policy.output_error > 0) return NotBuilt("an error budget");
   if (!policy.layers.empty()) return NotBuilt("a sparsity per layer");
   return {};

@@ -85,6 +85,10 @@ struct Policy {
   bool NeedsExpectedAttention() const { return eviction.score == TokenScore::kExpectedAttention; }
   // The attention of queries that repeat the prompt.
   bool NeedsReconstruction() const { return eviction.score == TokenScore::kReconstruction; }
+  // All layers' rows at once, or steps after the prompt.
+  bool NeedsDeferredSegment() const {
+    return NeedsReconstruction() || eviction.heads == HeadBudgets::kGlobal;
+  }
   // The Gram matrices of the output projection.
   bool NeedsOutputGram() const;
 

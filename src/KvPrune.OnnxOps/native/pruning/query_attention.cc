@@ -32,12 +32,10 @@ class QueryBlock {
         AttendPanel(span, token, std::min<int64_t>(kPanelRows, range.end - token), panel);
     }
     for (int lane = 0; lane < rows; ++lane) {
-      if (rule_.sinks == nullptr) continue;
-      const float sink = rule_.sinks[(first_row + lane) % queries.group];
-      const float max = std::max(max_[lane], sink);
-      sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
-                   std::exp(static_cast<double>(sink) - max);
-      max_[lane] = max;
+      const int64_t token = (first_row + lane) / queries.group;
+      const int64_t head = (first_row + lane) % queries.group;
+      if (rule_.sinks != nullptr) Join(lane, rule_.sinks[head]);
+      if (queries.past != nullptr) Join(lane, queries.past[token * queries.past_stride + head]);
     }
   }
 
@@ -99,6 +97,15 @@ class QueryBlock {
       all_first_ = std::max(all_first_, first_seen_[lane]);
       all_end_ = std::min(all_end_, seen_end_[lane]);
     }
+  }
+
+  // A logit without a row joins the softmax.
+  void Join(int lane, float logit) {
+    if (std::isinf(logit) && logit < 0) return;
+    const float max = std::max(max_[lane], logit);
+    sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
+                 std::exp(static_cast<double>(logit) - max);
+    max_[lane] = max;
   }
 
   // Rows of the span that some lane sees.

@@ -65,10 +65,13 @@ Status SelectThinkValueChannels(const QueryRows& observed, const float* keys, co
       Attend(block, rows, pruned, tokens, rule.softcap, &rest);
       for (int r = 0; r < block.rows; ++r) {
         const float sink = rule.sinks != nullptr ? rule.sinks[head] : -INFINITY;
-        const double max = std::max({state.max[r], rest.max[r], sink});
+        const float past =
+            observed.past != nullptr ? observed.past[(first + r) * observed.past_stride + head] : -INFINITY;
+        const double max = std::max({state.max[r], rest.max[r], sink, past});
         const double weight = Weight(state.max[r], max);
         const double sum = static_cast<double>(state.sum[r]) * weight +
-                           static_cast<double>(rest.sum[r]) * Weight(rest.max[r], max) + Weight(sink, max);
+                           static_cast<double>(rest.sum[r]) * Weight(rest.max[r], max) + Weight(sink, max) +
+                           Weight(past, max);
         if (sum == 0) continue;
         for (int j = 0; j < rule.head_size; ++j) {
           const double output = static_cast<double>(state.accumulator[r][j]) * weight / sum;
