@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pruning/element_masks.h"
+
 namespace kvprune {
 namespace {
 
-TileFormat MakeFormat(const Policy& policy, int head_size, int channels) {
-  return MakeTileFormat(head_size, channels, policy.key_storage, KeptElements(policy.key_sparsity, channels),
-                        policy.value_storage, KeptElements(policy.value_sparsity, head_size));
+SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int head_size) {
+  const int channels = KeptChannels(setting.channels, head_size);
+  const int elements = pattern == SparsityPattern::kPerToken
+                           ? kTileTokens * KeptElements(setting.elements, channels)
+                           : kTileTokens / kChannelGroupTokens * KeptElements(setting.elements, kChannelGroupTokens) * channels;
+  return {setting.storage, channels, elements};
 }
 
 Status NotBuilt(const char* what) {
@@ -59,12 +64,36 @@ int KeptElements(float sparsity, int width) {
   return std::max(1, static_cast<int>(std::lround((1.0 - static_cast<double>(sparsity)) * width)));
 }
 
-TileFormat PromptTileFormat(const Policy& policy, int head_size) {
-  return MakeFormat(policy, head_size, KeptChannels(policy.key_channel_sparsity, head_size));
+TileFormat MakeFormat(const Policy& policy, const EntrySetting& key, const EntrySetting& value,
+                      int head_size) {
+  return MakeTileFormat(head_size, Content(key, policy.key_pattern, head_size),
+                        Content(value, policy.value_pattern, head_size));
 }
 
-TileFormat GeneratedTileFormat(const Policy& policy, int head_size) {
-  return MakeFormat(policy, head_size, head_size);
+EntrySetting PromptKeySetting(const Policy& policy, int layer) {
+  if (policy.output_error > 0) return {FinestStorage(policy.key_storage), 0, 0};
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return {policy.key_storage, sparsity.key_channels, sparsity.keys};
+}
+
+EntrySetting PromptValueSetting(const Policy& policy, int layer) {
+  if (policy.output_error > 0) return {FinestStorage(policy.value_storage), 0, 0};
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return {policy.value_storage, sparsity.value_channels, sparsity.values};
+}
+
+TileFormat PromptTileFormat(const Policy& policy, int layer, int head_size) {
+  return MakeFormat(policy, PromptKeySetting(policy, layer), PromptValueSetting(policy, layer), head_size);
+}
+
+TileFormat GeneratedTileFormat(const Policy& policy, int layer, int head_size) {
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return MakeFormat(policy, {policy.key_storage, 0, sparsity.keys}, {policy.value_storage, 0, sparsity.values},
+                    head_size);
+}
+
+Storage FinestStorage(Storage storage) {
+  return storage == Storage::kInt8 || storage == Storage::kInt4 ? Storage::kBFloat16 : storage;
 }
 
 }  // namespace kvprune

@@ -32,12 +32,8 @@ class QueryBlock {
         AttendPanel(span, token, std::min<int64_t>(kPanelRows, range.end - token), panel);
     }
     for (int lane = 0; lane < rows; ++lane) {
-      if (rule_.sinks == nullptr) continue;
-      const float sink = rule_.sinks[(first_row + lane) % queries.group];
-      const float max = std::max(max_[lane], sink);
-      sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
-                   std::exp(static_cast<double>(sink) - max);
-      max_[lane] = max;
+      if (rule_.sinks != nullptr) Join(lane, rule_.sinks[(first_row + lane) % queries.group]);
+      if (queries.past_logits != nullptr) Join(lane, queries.past_logits[first_row + lane]);
     }
   }
 
@@ -74,6 +70,15 @@ class QueryBlock {
   float* Panel(int64_t index) const { return panels_ + index * (kPanelFloats + kPanelLanes); }
   float* PanelMax(int64_t index) const { return Panel(index) + kPanelFloats; }
 
+  // A logit of no row enters the lane's softmax.
+  void Join(int lane, float logit) {
+    if (std::isinf(logit) && logit < 0) return;
+    const float max = std::max(max_[lane], logit);
+    sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
+                 std::exp(static_cast<double>(logit) - max);
+    max_[lane] = max;
+  }
+
   // Lanes are queries, scaled: [head_size, kPanelLanes]. Lanes without one see nothing.
   void Load(const QueryRows& queries, int64_t first_row, int rows) {
     std::fill_n(transposed_, static_cast<int64_t>(rule_.head_size) * kPanelLanes, 0.0f);
@@ -92,7 +97,7 @@ class QueryBlock {
       const float* query = queries.rows + token * queries.stride + head * rule_.head_size;
       for (int j = 0; j < rule_.head_size; ++j) transposed_[j * kPanelLanes + lane] = query[j] * rule_.scale;
       const int64_t position = queries.Position(token);
-      first_seen_[lane] = rule_.window > 0 && position >= rule_.window ? position + 1 - rule_.window : 0;
+      first_seen_[lane] = rule_.FirstSeen(position);
       seen_end_[lane] = position + 1;
       first_ = std::min(first_, first_seen_[lane]);
       end_ = std::max(end_, seen_end_[lane]);
