@@ -172,7 +172,7 @@ Status SelectValueChannels(const HeadCase& head, int64_t pruned, const Attention
   const float* keys = head.keys.data();
   const float* values = head.values.data();
   double scores[kMaxHeadSize];
-  Status status = ThinkValueScores(head.Queries(), {keys, values, head.tokens, 0, pruned, keys, values, pruned},
+  Status status = ThinkValueScores(head.Queries(), {keys, values, head.tokens, pruned, keys, values, pruned},
                                    rule, scores);
   if (status.ok()) SelectBestChannels(scores, head.head_size, kept, channels);
   return status;

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "cache/memory.h"
 #include "cache/seal_head.h"
@@ -32,15 +32,19 @@ class HeadError {
     AttentionState state;
   };
 
-  void AttendDense(int kv_head, Block* block);
+  void AttendDense(int kv_head, Block* block) const;
+  void AttendPast(int kv_head, const float* queries, Block* block) const;
+  int64_t RowOf(const Block& block, int query) const {
+    return source_.observed.Position((block.first + query) / source_.observed.group);
+  }
   void AttendTile(const TileFormat& format, int64_t index, const float* queries, Block* block) const;
   // [count, head_size]
-  void Finish(const Block& block, const AttentionState& state, float* outputs) const;
+  void Finish(const Block& block, float* outputs) const;
 
   HeadSource source_{};
   int64_t rows_ = 0;  // queries of all heads
   Buffer scratch_;
-  std::vector<Block> blocks_;
+  std::span<Block> blocks_;
   float* queries_ = nullptr;   // [rows, head_size], scaled
   float* gathered_ = nullptr;  // [rows, key channels]
   float* exact_ = nullptr;     // [rows, head_size]

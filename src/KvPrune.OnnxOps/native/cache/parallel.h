@@ -19,6 +19,7 @@ class TaskRunner {
 
   template <typename Task>
   void For(size_t count, const Task& task) {
+    if (count == 0) return;
     if (count == 1) {
       task(0);
       return;

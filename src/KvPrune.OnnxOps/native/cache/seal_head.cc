@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "cache/error_budget.h"
-#include "cache/past_attention.h"
 #include "pruning/channel_weights.h"
 #include "pruning/think.h"
 
@@ -36,7 +35,7 @@ Status HeadSealing::Choose(const std::shared_ptr<MemoryAccount>& account, const 
   rules_.key_pattern = policy.key_pattern;
   rules_.value_pattern = policy.value_pattern;
   if (source.rows.kept_count > 0) {
-    Status status = Score(account, kv_head, policy.ForLayer(layer));
+    Status status = Score(account, policy.ForLayer(layer));
     if (!status.ok()) return status;
     if (policy.output_error > 0) return ChooseWithinError(account, policy, kv_head, this, &error_);
   }
@@ -45,24 +44,14 @@ Status HeadSealing::Choose(const std::shared_ptr<MemoryAccount>& account, const 
 }
 
 // Everything that some setting may rank channels and elements by.
-Status HeadSealing::Score(const std::shared_ptr<MemoryAccount>& account, int kv_head,
-                          const LayerSparsity& sparsity) {
+Status HeadSealing::Score(const std::shared_ptr<MemoryAccount>& account, const LayerSparsity& sparsity) {
   const bool any = policy_->output_error > 0;
   const HeadRows& rows = source_.rows;
   const int head_size = source_.rule.head_size;
-  const bool value_channels = sparsity.value_channels > 0;
-  const bool token_weights = policy_->value_score == ValueScore::kAttention && (any || sparsity.values > 0);
   Status status;
-  if ((value_channels || token_weights) && source_.past->Tiles(kv_head) > 0) {
-    const int64_t count = source_.observed.count * source_.observed.group;
-    status = Buffer::Allocate(account, MemoryUse::kScratch, FloatBytes(count), &past_logits_);
-    if (!status.ok()) return status;
-    PastLogits(*source_.past, kv_head, source_.observed, source_.rule, Floats(past_logits_));
-    source_.observed.past_logits = Floats(past_logits_);
-  }
   if (any || sparsity.key_channels > 0)
     ThinkKeyScores(source_.observed, rows.kept_keys, rows.kept_count, head_size, key_scores_);
-  if (value_channels) status = ThinkValueScores(source_.observed, rows, source_.rule, value_scores_);
+  if (sparsity.value_channels > 0) status = ThinkValueScores(source_.observed, rows, source_.rule, value_scores_);
   if (status.ok() && policy_->key_score != KeyScore::kMagnitude && (any || sparsity.keys > 0)) {
     status = policy_->key_score == KeyScore::kQueryMagnitude
                  ? QueryMagnitudeWeights(source_.observed, head_size, key_weights_)
@@ -73,14 +62,16 @@ Status HeadSealing::Score(const std::shared_ptr<MemoryAccount>& account, int kv_
     status = OutputWeights(source_.gram, head_size, value_weights_);
     rules_.value_weights = value_weights_;
   }
-  return status.ok() && token_weights ? WeighTokens(account) : status;
+  if (status.ok() && policy_->value_score == ValueScore::kAttention && (any || sparsity.values > 0))
+    status = WeighTokens(account);
+  return status;
 }
 
 // The observed queries' attention to each kept row.
 Status HeadSealing::WeighTokens(const std::shared_ptr<MemoryAccount>& account) {
   const HeadRows& rows = source_.rows;
   const int head_size = source_.rule.head_size;
-  const TokenRows keys{rows.keys, head_size, rows.count, rows.first_position};
+  const TokenRows keys{rows.keys, head_size, rows.count, 0};
   const int64_t scratch_floats = AttentionScratchFloats(rows.count, 1, head_size);
   Buffer scratch;
   Status status = Buffer::Allocate(account, MemoryUse::kScratch,
@@ -92,7 +83,7 @@ Status HeadSealing::WeighTokens(const std::shared_ptr<MemoryAccount>& account) {
   std::fill_n(mass, rows.count, 0.0);
   SumAttention(source_.observed, {&keys, 1}, source_.rule, Floats(scratch), mass);
   for (int64_t i = 0; i < rows.kept_count; ++i)
-    Floats(token_weights_)[i] = static_cast<float>(mass[rows.kept != nullptr ? rows.kept[i] : i]);
+    Floats(token_weights_)[i] = static_cast<float>(mass[rows.KeptRow(i)]);
   return {};
 }
 
@@ -122,9 +113,8 @@ Status HeadSealing::Pack(int64_t index, uint8_t* tile) const {
   const int64_t first = index * kTileTokens;
   const int64_t offset = first * source_.rule.head_size;
   const float* weights = token_weights_.data() != nullptr ? Floats(token_weights_) + first : nullptr;
-  const int64_t row = rows.kept != nullptr ? rows.kept[first] : first;
   return PackRows(rules_, rows.kept_keys + offset, rows.kept_values + offset, weights,
-                  rows.first_position + row, tile);
+                  source_.sealed_tokens + rows.KeptRow(first), tile);
 }
 
 }  // namespace kvprune

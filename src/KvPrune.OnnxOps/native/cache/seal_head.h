@@ -18,10 +18,11 @@ namespace kvprune {
 // What a KV head's channels and elements are chosen by at the end of a prompt segment.
 struct HeadSource {
   HeadRows rows;
-  QueryRows observed;  // where Policy::NeedsObservedQueries(), without past_logits
-  AttentionRule rule;
-  const SlabList* past;  // what was sealed of the layer before
-  const float* gram;     // [head_size, head_size] where Policy::NeedsOutputGram()
+  QueryRows observed;  // at their rows, where Policy::NeedsObservedQueries()
+  AttentionRule rule;  // its head_size in any case
+  const SlabList* past;   // what was sealed of the layer before
+  int64_t sealed_tokens;  // in it
+  const float* gram;      // [head_size, head_size] where Policy::NeedsOutputGram()
 };
 
 // One KV head's rows on their way into a slab. Choose says how much room they take, WriteChannels and Pack
@@ -48,7 +49,7 @@ class HeadSealing {
   const HeadSource& source() const { return source_; }
 
  private:
-  Status Score(const std::shared_ptr<MemoryAccount>& account, int kv_head, const LayerSparsity& sparsity);
+  Status Score(const std::shared_ptr<MemoryAccount>& account, const LayerSparsity& sparsity);
   Status WeighTokens(const std::shared_ptr<MemoryAccount>& account);
 
   const Policy* policy_ = nullptr;
@@ -60,7 +61,6 @@ class HeadSealing {
   uint8_t value_channels_[kMaxHeadSize];
   float key_weights_[kMaxHeadSize];
   float value_weights_[kMaxHeadSize];
-  Buffer past_logits_;    // floats [observed, group]
   Buffer token_weights_;  // floats [kept_count]
   float error_ = std::numeric_limits<float>::quiet_NaN();
 };

@@ -99,6 +99,8 @@ void MergeAttention(const AttentionState& from, int query_rows, int head_size, A
 // The same where `from` has only `count` channels, which are channels[0..count) of `into`.
 void MergeChannels(const AttentionState& from, int query_rows, int head_size, const uint8_t* channels,
                    int count, AttentionState* into);
+// The logarithm of the sum of e^logit over what query row r has seen; minus infinity for nothing.
+float LogSum(const AttentionState& state, int row);
 // output[r] = accumulator / sum for r in [0, query_rows); rows that saw nothing give zeros. `sinks`, where
 // not null, is one logit per query row that joins the softmax with a value of zeros (arXiv 2309.17453).
 void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,

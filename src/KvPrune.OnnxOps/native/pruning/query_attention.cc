@@ -32,8 +32,10 @@ class QueryBlock {
         AttendPanel(span, token, std::min<int64_t>(kPanelRows, range.end - token), panel);
     }
     for (int lane = 0; lane < rows; ++lane) {
-      if (rule_.sinks != nullptr) Join(lane, rule_.sinks[(first_row + lane) % queries.group]);
-      if (queries.past_logits != nullptr) Join(lane, queries.past_logits[first_row + lane]);
+      const int64_t token = (first_row + lane) / queries.group;
+      const int64_t head = (first_row + lane) % queries.group;
+      if (rule_.sinks != nullptr) Join(lane, rule_.sinks[head]);
+      if (queries.past != nullptr) Join(lane, queries.past[token * queries.past_stride + head]);
     }
   }
 
@@ -70,15 +72,6 @@ class QueryBlock {
   float* Panel(int64_t index) const { return panels_ + index * (kPanelFloats + kPanelLanes); }
   float* PanelMax(int64_t index) const { return Panel(index) + kPanelFloats; }
 
-  // A logit of no row enters the lane's softmax.
-  void Join(int lane, float logit) {
-    if (std::isinf(logit) && logit < 0) return;
-    const float max = std::max(max_[lane], logit);
-    sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
-                 std::exp(static_cast<double>(logit) - max);
-    max_[lane] = max;
-  }
-
   // Lanes are queries, scaled: [head_size, kPanelLanes]. Lanes without one see nothing.
   void Load(const QueryRows& queries, int64_t first_row, int rows) {
     std::fill_n(transposed_, static_cast<int64_t>(rule_.head_size) * kPanelLanes, 0.0f);
@@ -104,6 +97,15 @@ class QueryBlock {
       all_first_ = std::max(all_first_, first_seen_[lane]);
       all_end_ = std::min(all_end_, seen_end_[lane]);
     }
+  }
+
+  // A logit without a row joins the softmax.
+  void Join(int lane, float logit) {
+    if (std::isinf(logit) && logit < 0) return;
+    const float max = std::max(max_[lane], logit);
+    sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
+                 std::exp(static_cast<double>(logit) - max);
+    max_[lane] = max;
   }
 
   // Rows of the span that some lane sees.

@@ -7,7 +7,9 @@
 namespace kvprune {
 
 // The queries of one KV head's group: [count, group, head_size] rotated floats, `stride` of them from token
-// to token. Query i is at positions[i], or at first_position + i where `positions` is null.
+// to token. Query i is at positions[i], or at first_position + i where `positions` is null. Rows that are
+// nowhere else can join the softmax through `past`: the logarithm of the sum of e^logit over them, for every
+// query [count, group], `past_stride` from token to token; minus infinity for none, null for none at all.
 struct QueryRows {
   const float* rows;
   int64_t stride;
@@ -15,7 +17,8 @@ struct QueryRows {
   int group;
   int64_t first_position;
   const int64_t* positions = nullptr;
-  const float* past_logits = nullptr;
+  const float* past = nullptr;
+  int64_t past_stride = 0;
 
   int64_t Position(int64_t index) const {
     return positions != nullptr ? positions[index] : first_position + index;

@@ -23,7 +23,7 @@ void Add(const QueryRows& observed, int64_t index, int head, const HeadRows& row
     block->queries[block->rows * rule.head_size + j] = query[j] * rule.scale;
   const int64_t position = observed.Position(index);
   const int64_t first = rule.FirstSeen(position);
-  block->seen[block->rows] = {rows.CountBefore(first), rows.CountBefore(position + 1)};
+  block->seen[block->rows] = {first, position + 1};
   block->seen_kept[block->rows++] = {rows.KeptBefore(first), rows.KeptBefore(position + 1)};
 }
 
@@ -59,9 +59,8 @@ Status ThinkValueScores(const QueryRows& observed, const HeadRows& rows, const A
       Attend(block, rows.keys, rows.values, block.seen, rule, &all);
       for (int r = 0; r < block.rows; ++r) {
         const float sink = rule.sinks != nullptr ? rule.sinks[head] : -INFINITY;
-        const float past = observed.past_logits != nullptr
-                               ? observed.past_logits[(first + r) * observed.group + head]
-                               : -INFINITY;
+        const float past =
+            observed.past != nullptr ? observed.past[(first + r) * observed.past_stride + head] : -INFINITY;
         const double max = std::max({state.max[r], all.max[r], sink, past});
         const double weight = Weight(state.max[r], max);
         const double sum = static_cast<double>(all.sum[r]) * Weight(all.max[r], max) + Weight(sink, max) +
