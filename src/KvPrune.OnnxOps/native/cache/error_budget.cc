@@ -55,7 +55,8 @@ Status ChooseWithinError(const std::shared_ptr<MemoryAccount>& account, const Po
     return head.Measure(*sealing, measured);
   };
   BudgetChoice choice{};
-  status = SearchBudget(keys.options, values.options, static_cast<double>(policy.output_error), measure, &choice);
+  status =
+      SearchBudget(keys.options, values.options, static_cast<double>(policy.output_error), measure, &choice);
   if (!status.ok()) return status;
   sealing->Use(keys[choice.key], values[choice.value]);
   *error = static_cast<float>(choice.error);

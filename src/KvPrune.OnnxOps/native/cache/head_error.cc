@@ -132,7 +132,9 @@ Status HeadError::Measure(const HeadSealing& sealing, double* error) {
       norm += static_cast<double>(exact[i]) * static_cast<double>(exact[i]);
     }
   }
-  *error = difference == 0 ? 0 : norm > 0 ? std::sqrt(difference / norm) : std::numeric_limits<double>::infinity();
+  *error = difference == 0 ? 0
+           : norm > 0      ? std::sqrt(difference / norm)
+                           : std::numeric_limits<double>::infinity();
   return {};
 }
 
@@ -160,7 +162,8 @@ void HeadError::Finish(const Block& block, float* outputs) const {
     output[r] = outputs + static_cast<int64_t>(r) * source_.rule.head_size;
     if (heads != nullptr) sinks[r] = heads[(block.first + r) % source_.observed.group];
   }
-  FinishAttention(block.state, block.count, source_.rule.head_size, heads != nullptr ? sinks : nullptr, output);
+  FinishAttention(block.state, block.count, source_.rule.head_size, heads != nullptr ? sinks : nullptr,
+                  output);
 }
 
 }  // namespace kvprune

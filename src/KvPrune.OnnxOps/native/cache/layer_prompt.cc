@@ -40,8 +40,9 @@ Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, T
                           sequence.sealed_tokens(),
                           dense_rows,
                           sequence.length() + sequence.step_tokens() - sequence.segment_start()};
-  const KeptTokens kept(seal.shape().kv_heads, seal.leaving());
-  Status status = SealPromptRows(seal, kept, tasks, &slab);
+  std::vector<KeptTokens> kept;
+  Status status = ChooseTokens({&seal, 1}, tasks, &kept);
+  if (status.ok()) status = SealPromptRows(seal, kept[0], tasks, &slab);
   if (!status.ok()) return status;
   const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
   std::shared_ptr<TileSlab> packed;

@@ -35,8 +35,8 @@ Status PackAheadOfPrompt(const Manager& manager, const Policy& policy, const Den
   const ModelShape& shape = manager.shape();
   if (layer >= PackAhead::PackedLayers(policy, shape.layers, length - first_token)) return {};
   std::shared_ptr<TileSlab> made;
-  Status status = TileSlab::Create(
-      manager.account(), GeneratedTileFormat(policy, layer, shape.head_size), shape.kv_heads, 1, &made);
+  Status status = TileSlab::Create(manager.account(), GeneratedTileFormat(policy, layer, shape.head_size),
+                                   shape.kv_heads, 1, &made);
   if (!status.ok()) return status;
   status = tasks.Try(static_cast<size_t>(shape.kv_heads), [&](size_t head) {
     return PackTailTile(manager, policy, tail, first_token, layer, static_cast<int>(head), *made);

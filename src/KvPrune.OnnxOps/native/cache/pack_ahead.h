@@ -50,8 +50,8 @@ struct PackAhead {
 Status PackTailTile(const Manager& manager, const Policy& policy, const DenseTail& tail, int64_t first_token,
                     int layer, int kv_head, const TileSlab& slab);
 
-// At the end of a prompt, when `tail` holds the tokens from `first_token` to `length`: packs its oldest tile of
-// `layer` where it is to be packed by now. Elsewhere `slab` stays null.
+// At the end of a prompt, when `tail` holds the tokens from `first_token` to `length`: packs its oldest tile
+// of `layer` where it is to be packed by now. Elsewhere `slab` stays null.
 Status PackAheadOfPrompt(const Manager& manager, const Policy& policy, const DenseTail& tail,
                          int64_t first_token, int64_t length, int layer, TaskRunner& tasks,
                          std::shared_ptr<TileSlab>* slab);

@@ -82,9 +82,9 @@ Status PackRows(const PackRules& rules, const float* keys, const float* values, 
                         rules.value_channels, tile);
     return {};
   }
-  const bool fits =
-      PackMaskedTile(format, keys, values, static_cast<size_t>(size), rules.key_channels, rules.value_channels,
-                     mask_keys ? key_mask : nullptr, mask_values ? value_mask : nullptr, tile);
+  const bool fits = PackMaskedTile(format, keys, values, static_cast<size_t>(size), rules.key_channels,
+                                   rules.value_channels, mask_keys ? key_mask : nullptr,
+                                   mask_values ? value_mask : nullptr, tile);
   return fits ? Status() : Status(KVP_INTERNAL_ERROR, "an element mask does not fit its tile");
 }
 

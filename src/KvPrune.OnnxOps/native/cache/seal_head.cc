@@ -51,7 +51,8 @@ Status HeadSealing::Score(const std::shared_ptr<MemoryAccount>& account, const L
   Status status;
   if (any || sparsity.key_channels > 0)
     ThinkKeyScores(source_.observed, rows.kept_keys, rows.kept_count, head_size, key_scores_);
-  if (sparsity.value_channels > 0) status = ThinkValueScores(source_.observed, rows, source_.rule, value_scores_);
+  if (sparsity.value_channels > 0)
+    status = ThinkValueScores(source_.observed, rows, source_.rule, value_scores_);
   if (status.ok() && policy_->key_score != KeyScore::kMagnitude && (any || sparsity.keys > 0)) {
     status = policy_->key_score == KeyScore::kQueryMagnitude
                  ? QueryMagnitudeWeights(source_.observed, head_size, key_weights_)

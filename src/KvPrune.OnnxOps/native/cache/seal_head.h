@@ -18,8 +18,8 @@ namespace kvprune {
 // What a KV head's channels and elements are chosen by at the end of a prompt segment.
 struct HeadSource {
   HeadRows rows;
-  QueryRows observed;  // at their rows, where Policy::NeedsObservedQueries()
-  AttentionRule rule;  // its head_size in any case
+  QueryRows observed;     // at their rows, where Policy::NeedsObservedQueries()
+  AttentionRule rule;     // its head_size in any case
   const SlabList* past;   // what was sealed of the layer before
   int64_t sealed_tokens;  // in it
   const float* gram;      // [head_size, head_size] where Policy::NeedsOutputGram()

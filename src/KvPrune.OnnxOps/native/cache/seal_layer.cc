@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "cache/choose_tokens.h"
 #include "cache/seal_head.h"
 
 namespace kvprune {
@@ -18,8 +17,8 @@ class GatheredRows {
     for (int head = 0; head < seal.shape().kv_heads; ++head) {
       const float* keys = seal.rows.keys(head);
       const float* values = seal.rows.values(head);
-      heads_[head] = {keys,           values, seal.dense_rows, kept.leaving(), keys, values,
-                      kept.count(head), kept.rows(head)};
+      heads_[head] = {keys, values, seal.dense_rows,  kept.leaving(),
+                      keys, values, kept.count(head), kept.rows(head)};
     }
   }
 
@@ -77,9 +76,11 @@ void WriteKept(const KeptTokens& kept, int kv_head, const TileSlab& slab) {
 }
 
 HeadSource SourceOf(const LayerSeal& seal, int kv_head, const HeadRows& rows) {
-  HeadSource source{rows,          {},
+  HeadSource source{rows,
+                    {},
                     {seal.shape().head_size, 0},
-                    &seal.past,    seal.sealed_tokens,
+                    &seal.past,
+                    seal.sealed_tokens,
                     seal.manager.output_gram().Find(seal.layer, kv_head)};
   if (seal.policy.NeedsObservedQueries()) {
     source.observed = seal.Observed(kv_head);
@@ -102,7 +103,8 @@ Status SealPromptRows(const LayerSeal& seal, const KeptTokens& kept, TaskRunner&
   std::vector<HeadSealing> sealing(heads);
   status = tasks.Try(heads, [&](size_t index) {
     const int head = static_cast<int>(index);
-    return sealing[index].Choose(account, seal.policy, seal.layer, head, SourceOf(seal, head, gathered[head]));
+    return sealing[index].Choose(account, seal.policy, seal.layer, head,
+                                 SourceOf(seal, head, gathered[head]));
   });
   if (!status.ok()) return status;
   std::vector<HeadRun> runs;

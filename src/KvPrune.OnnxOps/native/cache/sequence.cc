@@ -67,6 +67,13 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
 
 Status Sequence::OpenSegment(int64_t tokens) {
   const std::lock_guard lock(mutex_);
+  if (policy_.NeedsReconstruction())
+    return {KVP_INVALID_STATE,
+            "a policy that scores tokens by their reconstruction needs a deferred segment and probe steps"};
+  if (policy_.eviction.heads == HeadBudgets::kGlobal)
+    return {
+        KVP_INVALID_STATE,
+        "global head budgets compare all layers, whose rows are there together only in a deferred segment"};
   return Open(tokens, PromptNeeds::Of(policy_));
 }
 
@@ -213,8 +220,9 @@ Status Sequence::GetHead(int layer, int kv_head, kvp_head_info* info) {
   *info = {};
   info->output_error = std::numeric_limits<float>::quiet_NaN();
   const SlabList& slabs = slabs_[layer];
-  const auto newest = std::find_if(std::make_reverse_iterator(slabs.end()), std::make_reverse_iterator(slabs.begin()),
-                                   [](const SlabList::Entry& entry) { return entry.prompt; });
+  const auto newest =
+      std::find_if(std::make_reverse_iterator(slabs.end()), std::make_reverse_iterator(slabs.begin()),
+                   [](const SlabList::Entry& entry) { return entry.prompt; });
   if (newest == std::make_reverse_iterator(slabs.begin())) return {};
   const TileSlab& slab = *newest->slab;
   const TileFormat& format = slab.format(kv_head);

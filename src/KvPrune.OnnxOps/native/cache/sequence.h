@@ -101,6 +101,7 @@ class Sequence {
     PromptNeeds needs;
     bool deferred = false;
     int64_t probe_tokens = 0;        // most tokens of a probe step
+    bool probed = false;             // a probe step was committed
     std::vector<PromptRows> rows{};  // per layer; empty while the whole segment is read in one step
     std::vector<bool> filled{};      // layers of a deferred segment whose rows came without a step
   };

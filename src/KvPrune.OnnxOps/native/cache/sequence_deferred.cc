@@ -113,6 +113,9 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   if (status.ok()) status = CheckFull();
   if (status.ok()) status = segment_->needs.Cover(policy, segment_->tokens);
   if (!status.ok()) return status;
+  if (policy.NeedsReconstruction() && !segment_->probed)
+    return {KVP_INVALID_STATE,
+            "the policy scores tokens by their reconstruction, but no probe step followed the segment"};
   std::shared_ptr<Sequence> made;
   status = Create(manager_, policy, &made);
   if (!status.ok()) return status;
@@ -123,20 +126,26 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   made->slab_bytes_ = slab_bytes_;
 
   ThreadTaskRunner tasks;
+  std::vector<LayerSeal> seals;
+  for (int layer = 0; layer < shape().layers; ++layer)
+    seals.push_back({*manager_, policy, layer, segment_->rows[layer], slabs_[layer], sealed_, dense_rows(),
+                     segment_->tokens});
+  const bool global = policy.eviction.heads == HeadBudgets::kGlobal;
+  std::vector<KeptTokens> kept;
+  if (global) status = ChooseTokens(seals, tasks, &kept);
+  if (!status.ok()) return status;
   TileSlabs slabs(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
-    const PromptRows& rows = segment_->rows[layer];
+    if (!global) status = ChooseTokens({&seals[layer], 1}, tasks, &kept);
+    if (!status.ok()) return status;
     std::shared_ptr<TileSlab> slab;
-    const LayerSeal seal = {*manager_, policy,      layer, rows, slabs_[layer], sealed_,
-                            dense_rows(), segment_->tokens};
-    const KeptTokens kept(shape().kv_heads, seal.leaving());
-    status = SealPromptRows(seal, kept, tasks, &slab);
+    status = SealPromptRows(seals[layer], kept[global ? layer : 0], tasks, &slab);
     if (!status.ok()) return status;
     slabs[layer] = std::move(slab);
-    WriteTailRows(shape(), policy, rows, dense_rows(), layer, *made->tail_);
+    WriteTailRows(shape(), policy, segment_->rows[layer], dense_rows(), layer, *made->tail_);
     std::shared_ptr<TileSlab> packed;
-    status = PackAheadOfPrompt(*manager_, policy, *made->tail_, sealed_ + seal.leaving(), length_, layer,
-                               tasks, &packed);
+    status = PackAheadOfPrompt(*manager_, policy, *made->tail_, sealed_ + seals[layer].leaving(), length_,
+                               layer, tasks, &packed);
     if (!status.ok()) return status;
     made->packed_[layer] = std::move(packed);
   }

@@ -159,6 +159,7 @@ Status Sequence::CommitStep() {
   Status status = CheckComplete();
   if (!status.ok()) return status;
   if (step_->probes) {
+    segment_->probed = true;
     step_.reset();
     return {};
   }

@@ -22,7 +22,8 @@ struct HeadRows {
   int64_t KeptRow(int64_t index) const { return kept != nullptr ? kept[index] : index; }
   // How many of the kept rows are before `row`.
   int64_t KeptBefore(int64_t row) const {
-    return kept != nullptr ? std::lower_bound(kept, kept + kept_count, row) - kept : std::min(row, kept_count);
+    return kept != nullptr ? std::lower_bound(kept, kept + kept_count, row) - kept
+                           : std::min(row, kept_count);
   }
 };
 

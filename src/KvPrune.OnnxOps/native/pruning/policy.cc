@@ -12,12 +12,9 @@ SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int
   const int channels = KeptChannels(setting.channels, head_size);
   const int elements = pattern == SparsityPattern::kPerToken
                            ? kTileTokens * KeptElements(setting.elements, channels)
-                           : kTileTokens / kChannelGroupTokens * KeptElements(setting.elements, kChannelGroupTokens) * channels;
+                           : kTileTokens / kChannelGroupTokens *
+                                 KeptElements(setting.elements, kChannelGroupTokens) * channels;
   return {setting.storage, channels, elements};
-}
-
-Status NotBuilt(const char* what) {
-  return {KVP_UNSUPPORTED, std::string("pruning policy: ") + what + " is not built in this version yet"};
 }
 
 }  // namespace
@@ -39,18 +36,6 @@ bool Policy::NeedsOutputGram() const {
   return (value_score == ValueScore::kOutputWeight &&
           (Removes(&LayerSparsity::values) || output_error > 0)) ||
          eviction.weigh_by_value || eviction.second_stage;
-}
-
-Status CheckBuilt(const Policy& policy) {
-  if (policy.value_channel_sparsity > 0) return NotBuilt("removing V channels");
-  if (policy.key_pattern != SparsityPattern::kPerToken || policy.value_pattern != SparsityPattern::kPerToken)
-    return NotBuilt("the per-channel pattern");
-  if (policy.key_score != KeyScore::kMagnitude) return NotBuilt("ranking K by anything but magnitude");
-  if (policy.value_score != ValueScore::kMagnitude) return NotBuilt("ranking V by anything but magnitude");
-  if (policy.eviction.active()) return NotBuilt("evicting tokens");
-  if (policy.output_error > 0) return NotBuilt("an error budget");
-  if (!policy.layers.empty()) return NotBuilt("a sparsity per layer");
-  return {};
 }
 
 int KeptChannels(float sparsity, int head_size) {
@@ -88,8 +73,8 @@ TileFormat PromptTileFormat(const Policy& policy, int layer, int head_size) {
 
 TileFormat GeneratedTileFormat(const Policy& policy, int layer, int head_size) {
   const LayerSparsity sparsity = policy.ForLayer(layer);
-  return MakeFormat(policy, {policy.key_storage, 0, sparsity.keys}, {policy.value_storage, 0, sparsity.values},
-                    head_size);
+  return MakeFormat(policy, {policy.key_storage, 0, sparsity.keys},
+                    {policy.value_storage, 0, sparsity.values}, head_size);
 }
 
 Storage FinestStorage(Storage storage) {

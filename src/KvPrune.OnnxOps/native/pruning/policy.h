@@ -23,7 +23,6 @@ enum class TokenScore : uint8_t {
 };
 enum class HeadBudgets : uint8_t { kUniform = 0, kAdaptive = 1, kGlobal = 2 };
 
-
 // Which of a prompt's tokens are evicted; see kvp_policy.
 struct Eviction {
   TokenScore score = TokenScore::kAll;
@@ -83,6 +82,10 @@ struct Policy {
   bool NeedsExpectedAttention() const { return eviction.score == TokenScore::kExpectedAttention; }
   // The attention of queries that repeat the prompt.
   bool NeedsReconstruction() const { return eviction.score == TokenScore::kReconstruction; }
+  // All layers' rows at once, or steps after the prompt.
+  bool NeedsDeferredSegment() const {
+    return NeedsReconstruction() || eviction.heads == HeadBudgets::kGlobal;
+  }
   // The Gram matrices of the output projection.
   bool NeedsOutputGram() const;
 
@@ -106,9 +109,6 @@ struct Policy {
 // Refuses what is out of range and what cannot be combined. A recent window beyond the model's context is the
 // context.
 Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* policy);
-
-// Refuses what is described but not built in this version.
-Status CheckBuilt(const Policy& policy);
 
 // ThinK removes floor(lambda * head_size) channels (arXiv 2407.21018), never all of them.
 int KeptChannels(float sparsity, int head_size);

@@ -10,7 +10,8 @@
 namespace kvprune {
 
 // ThinK's query-driven channel scores of one KV head (arXiv 2407.21018, section 3), up to a factor:
-//   scores[j] = mean over observed queries and the group's heads of q[j]^2 * mean over pruned tokens of k[j]^2
+//   scores[j] = mean over observed queries and the group's heads of q[j]^2 * mean over pruned tokens of
+//   k[j]^2
 //
 // keys: [key_count, head_size], rotated: the tokens that will really be pruned. A channel with a NaN gets
 // infinity, so that it stays visible.

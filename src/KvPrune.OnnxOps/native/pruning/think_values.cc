@@ -63,8 +63,8 @@ Status ThinkValueScores(const QueryRows& observed, const HeadRows& rows, const A
             observed.past != nullptr ? observed.past[(first + r) * observed.past_stride + head] : -INFINITY;
         const double max = std::max({state.max[r], all.max[r], sink, past});
         const double weight = Weight(state.max[r], max);
-        const double sum = static_cast<double>(all.sum[r]) * Weight(all.max[r], max) + Weight(sink, max) +
-                           Weight(past, max);
+        const double sum =
+            static_cast<double>(all.sum[r]) * Weight(all.max[r], max) + Weight(sink, max) + Weight(past, max);
         if (sum == 0) continue;
         for (int j = 0; j < rule.head_size; ++j) {
           const double output = static_cast<double>(state.accumulator[r][j]) * weight / sum;
