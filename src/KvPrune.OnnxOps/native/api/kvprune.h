@@ -58,7 +58,8 @@ typedef enum kvp_sparsity_pattern {
   KVP_PATTERN_PER_CHANNEL = 1 /* those of one channel in 32 consecutive tokens */
 } kvp_sparsity_pattern;
 
-/* What ranks an element of K, always times its magnitude. Rows of generated tokens rank by magnitude. */
+/* What ranks an element of K, always times its magnitude. No queries are observed for generated tokens, whose
+ * rows rank by magnitude. */
 typedef enum kvp_key_score {
   KVP_KEY_MAGNITUDE = 0,
   KVP_KEY_QUERY_MAGNITUDE = 1, /* MUSTAFAR: sum over the group of the mean |q| of the observed queries */
@@ -101,6 +102,13 @@ typedef struct kvp_layer_sparsity {
 } kvp_layer_sparsity;
 
 /*
+ * With an output_error each layer and KV head removes, in place of the sparsities, as many channels of K and
+ * elements as it can at a prompt's end while ||o' - o|| / ||o|| stays within it: o are the attention outputs
+ * of the observed queries of the head's group before sealing, o' those over the sealed rows, evicted ones
+ * missing, and the rows that stay dense. A head that cannot stay within it removes nothing and stores
+ * integers as bfloat16 instead. Rows of generated tokens, for which nothing is measured, are rounded to the
+ * storages only.
+ *
  * Every sparsity is the fraction removed, in [0, 1). What is left out is 0, which removes nothing; the fields
  * from token_sparsity to second_stage count only with a token_score.
  */
@@ -127,7 +135,7 @@ typedef struct kvp_policy {
   float head_floor;             /* fraction of the even share that adaptive budgets leave each head, [0, 1] */
   int32_t weigh_by_value;       /* 1: scores are multiplied by the norm of W_O v */
   int32_t second_stage;         /* 1: CriticalKV: half by score, half by score times the norm of W_O v */
-  float output_error;           /* largest relative error of attention outputs, (0, 1); 0: sparsities count */
+  float output_error;           /* error budget, (0, 1), see below; 0: the sparsities count */
   int32_t layer_count;          /* 0, or as many as the model has */
   const kvp_layer_sparsity* layers; /* one per layer; null with layer_count 0. Read during the call only. */
 } kvp_policy;
@@ -155,6 +163,20 @@ typedef struct kvp_sequence_info {
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
+
+/* What one KV head keeps of the prompt that was sealed last. All 0 (and no error) before the first. */
+typedef struct kvp_head_info {
+  int64_t tokens;         /* that were sealed */
+  int64_t kept_tokens;    /* of these not evicted */
+  int64_t bytes;          /* of the head's tiles, lists of channels and of tokens */
+  int32_t key_storage;    /* kvp_storage */
+  int32_t value_storage;  /* kvp_storage */
+  int32_t key_channels;   /* kept */
+  int32_t value_channels; /* kept */
+  int32_t key_elements;   /* kept in the rows of 64 tokens */
+  int32_t value_elements; /* kept in the rows of 64 tokens */
+  float output_error;     /* with an error budget that of the attention outputs (output_error), else NaN */
+} kvp_head_info;
 
 typedef struct kvp_manager kvp_manager;
 
@@ -192,9 +214,9 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles, the scores of
  * what is sealed. The byte limit does not stop it.
  *
- * Adaptive and global head_budgets depend on the scores: the estimate is then the most that they can come to.
- * A policy that needs a deferred segment is estimated with one, without rows for probe steps, and with the
- * source gone at the end.
+ * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
+ * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
+ * one, without rows for probe steps, and with the source gone at the end.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
@@ -208,6 +230,8 @@ KVP_API kvp_status kvp_sequence_release(int64_t sequence);
  */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
 KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);
+KVP_API kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_t kv_head,
+                                         kvp_head_info* info);
 /*
  * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
  * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one

@@ -16,14 +16,14 @@ namespace kvprune {
 namespace {
 
 // Bytes of each layer's slab of a prompt. Where the scores divide a budget among heads it is the most that
-// rounding to whole tiles can make of it.
+// rounding to whole tiles can make of it, under an error budget the most that it may take.
 std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, int64_t tokens) {
   std::vector<int64_t> bytes(static_cast<size_t>(shape.layers), 0);
   const int64_t leaving = policy.SealableTiles(tokens) * kTileTokens;
   if (leaving == 0) return bytes;
   const int64_t all_tiles = leaving / kTileTokens;
-  const TileFormat format = PromptTileFormat(policy, shape.head_size);
   for (int layer = 0; layer < shape.layers; ++layer) {
+    const TileFormat format = PromptTileFormat(policy, layer, shape.head_size);
     const int64_t budget = LeavingToKeep(policy, shape.layers, layer, tokens, leaving);
     std::vector<HeadRun> runs(static_cast<size_t>(shape.kv_heads));
     if (budget == leaving || policy.eviction.heads == HeadBudgets::kUniform) {
@@ -52,11 +52,15 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
   const int64_t rows =
       prompt_tokens > 0 ? PromptRows::Bytes(shape, PromptNeeds::Of(policy), prompt_tokens, prompt_tokens) : 0;
 
-  const int64_t generated_slab =
-      TileSlab::Bytes(GeneratedTileFormat(policy, shape.head_size), shape.kv_heads, 1);
+  std::vector<int64_t> generated;  // bytes of one tile's slab in the first layers together
+  generated.push_back(0);
+  for (int layer = 0; layer < shape.layers; ++layer)
+    generated.push_back(
+        generated.back() +
+        TileSlab::Bytes(GeneratedTileFormat(policy, layer, shape.head_size), shape.kv_heads, 1));
   const int64_t dense = prompt_tokens - policy.SealableTiles(prompt_tokens) * kTileTokens;
   const int64_t packed = PackAhead::PackedLayers(policy, shape.layers, dense);
-  const int64_t sealed = tail + all_slabs + packed * generated_slab;
+  const int64_t sealed = tail + all_slabs + generated[static_cast<size_t>(packed)];
 
   kvp_estimate estimate = {};
   if (policy.NeedsDeferredSegment()) {
@@ -71,7 +75,8 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
     for (int64_t layer = 0; layer < layers; ++layer) {
       made += slabs[static_cast<size_t>(layer)];
       estimate.prefill_peak_bytes = std::max(estimate.prefill_peak_bytes, made + (layers - layer) * rows);
-      if (layer < packed) made += generated_slab;
+      if (layer < packed)
+        made += generated[static_cast<size_t>(layer) + 1] - generated[static_cast<size_t>(layer)];
     }
   }
 
@@ -80,8 +85,8 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
       PackAhead::PackedLayers(policy, shape.layers, dense + generated_tokens - generated_tiles * kTileTokens);
   // The checkpoint at the prompt's end keeps its own tail once the live one is sealed.
   const int64_t tails = generated_tiles > 0 && prompt_tokens > 0 ? 2 : 1;
-  estimate.resident_bytes =
-      tails * tail + all_slabs + (layers * generated_tiles + packed_at_end) * generated_slab;
+  estimate.resident_bytes = tails * tail + all_slabs + generated_tiles * generated.back() +
+                            generated[static_cast<size_t>(packed_at_end)];
   return estimate;
 }
 

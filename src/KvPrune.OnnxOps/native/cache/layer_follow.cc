@@ -42,7 +42,7 @@ class FollowUp {
         shape_(sequence_.shape()),
         slabs_(sequence_.slabs(parameters.layer)),
         head_rows_(static_cast<int64_t>(sequence_.step_tokens()) * shape_.group()) {
-    for (const auto& [slab, first_token] : slabs_)
+    for (const auto& [slab, first_token, prompt] : slabs_)
       for (int head = 0; head < shape_.kv_heads; ++head)
         fewer_values_ = fewer_values_ || slab->value_channels(head) != nullptr;
   }

@@ -30,13 +30,13 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
 }
 
 Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, TaskRunner& tasks) {
-  const std::shared_ptr<MemoryAccount>& account = sequence.manager().account();
   const int64_t dense_rows = sequence.dense_rows() + sequence.step_tokens();
   std::shared_ptr<TileSlab> slab;
   const LayerSeal seal = {sequence.manager(),
                           sequence.policy(),
                           layer,
                           prompt_rows,
+                          sequence.slabs(layer),
                           sequence.sealed_tokens(),
                           dense_rows,
                           sequence.length() + sequence.step_tokens() - sequence.segment_start()};
@@ -46,8 +46,8 @@ Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, T
   if (!status.ok()) return status;
   const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
   std::shared_ptr<TileSlab> packed;
-  status = PackAheadOfPrompt(account, sequence.shape(), sequence.policy(), tail, dense_rows, layer, tasks,
-                             &packed);
+  status = PackAheadOfPrompt(seal.manager, seal.policy, tail, seal.sealed_tokens + seal.leaving(),
+                             seal.sealed_tokens + dense_rows, layer, tasks, &packed);
   if (status.ok()) sequence.KeepPacked(layer, std::move(packed));
   return status;
 }

@@ -5,6 +5,7 @@
 
 #include "cache/manager.h"
 #include "cache/prompt_rows.h"
+#include "cache/slab_list.h"
 #include "pruning/policy.h"
 
 namespace kvprune {
@@ -15,7 +16,8 @@ struct LayerSeal {
   const Policy& policy;
   int layer;
   const PromptRows& rows;  // with what PromptNeeds::Of(policy) names in their record
-  int64_t sealed_tokens;   // before the rows
+  const SlabList& past;    // sealed before the rows
+  int64_t sealed_tokens;   // in it
   int64_t dense_rows;      // the former tail, then the segment
   int64_t segment_tokens;
 

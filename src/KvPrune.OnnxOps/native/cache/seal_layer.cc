@@ -4,25 +4,22 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/kernels.h"
-#include "pruning/think.h"
+#include "cache/seal_head.h"
 
 namespace kvprune {
 namespace {
 
-// Rows of one KV head, [count, head_size] each.
-struct HeadRows {
-  const float* keys;
-  const float* values;
-};
-
-// The kept rows of every head, one after the other. Heads that keep all of them are read where they are;
-// those of the others are copied.
+// The rows of every head. The kept ones lie one after the other: where heads evict some they are copied.
 class GatheredRows {
  public:
-  GatheredRows(const ModelShape& shape, const PromptRows& rows, const KeptTokens& kept)
-      : head_size_(shape.head_size), kept_(kept), heads_(shape.kv_heads) {
-    for (int head = 0; head < shape.kv_heads; ++head) heads_[head] = {rows.keys(head), rows.values(head)};
+  GatheredRows(const LayerSeal& seal, const KeptTokens& kept)
+      : head_size_(seal.shape().head_size), kept_(kept), heads_(seal.shape().kv_heads) {
+    for (int head = 0; head < seal.shape().kv_heads; ++head) {
+      const float* keys = seal.rows.keys(head);
+      const float* values = seal.rows.values(head);
+      heads_[head] = {keys, values, seal.dense_rows,  kept.leaving(),
+                      keys, values, kept.count(head), kept.rows(head)};
+    }
   }
 
   Status Gather(const std::shared_ptr<MemoryAccount>& account, TaskRunner& tasks) {
@@ -58,7 +55,8 @@ class GatheredRows {
       std::copy_n(heads_[kv_head].keys + from, head_size_, keys + row * head_size_);
       std::copy_n(heads_[kv_head].values + from, head_size_, values + row * head_size_);
     }
-    heads_[kv_head] = {keys, values};
+    heads_[kv_head].kept_keys = keys;
+    heads_[kv_head].kept_values = values;
   }
 
   const int64_t head_size_;
@@ -66,19 +64,6 @@ class GatheredRows {
   std::vector<HeadRows> heads_;
   Buffer buffer_;
 };
-
-void ChooseChannels(const LayerSeal& seal, int kv_head, const float* keys, int64_t count,
-                    const TileSlab& slab) {
-  const int kept = slab.format(kv_head).key_channels;
-  uint8_t* channels = slab.key_channels(kv_head);
-  if (seal.policy.key_channel_sparsity == 0 || count == 0) {
-    for (int j = 0; j < kept; ++j) channels[j] = static_cast<uint8_t>(j);
-    return;
-  }
-  const QueryRows observed = seal.Observed(kv_head);
-  SelectThinkChannels(observed.rows, static_cast<int>(observed.count), observed.stride, observed.group, keys,
-                      count, seal.shape().head_size, kept, channels);
-}
 
 void WriteKept(const KeptTokens& kept, int kv_head, const TileSlab& slab) {
   uint64_t* bits = slab.kept(kv_head);
@@ -90,6 +75,20 @@ void WriteKept(const KeptTokens& kept, int kv_head, const TileSlab& slab) {
   }
 }
 
+HeadSource SourceOf(const LayerSeal& seal, int kv_head, const HeadRows& rows) {
+  HeadSource source{rows,
+                    {},
+                    {seal.shape().head_size, 0},
+                    &seal.past,
+                    seal.sealed_tokens,
+                    seal.manager.output_gram().Find(seal.layer, kv_head)};
+  if (seal.policy.NeedsObservedQueries()) {
+    source.observed = seal.Observed(kv_head);
+    source.rule = seal.rows.record().Rule(kv_head);
+  }
+  return source;
+}
+
 }  // namespace
 
 Status SealPromptRows(const LayerSeal& seal, const KeptTokens& kept, TaskRunner& tasks,
@@ -97,33 +96,37 @@ Status SealPromptRows(const LayerSeal& seal, const KeptTokens& kept, TaskRunner&
   if (kept.leaving() == 0) return {};
   const ModelShape& shape = seal.shape();
   const std::shared_ptr<MemoryAccount>& account = seal.manager.account();
-  GatheredRows gathered(shape, seal.rows, kept);
+  GatheredRows gathered(seal, kept);
   Status status = gathered.Gather(account, tasks);
   if (!status.ok()) return status;
-  const TileFormat format = PromptTileFormat(seal.policy, shape.head_size);
+  const size_t heads = static_cast<size_t>(shape.kv_heads);
+  std::vector<HeadSealing> sealing(heads);
+  status = tasks.Try(heads, [&](size_t index) {
+    const int head = static_cast<int>(index);
+    return sealing[index].Choose(account, seal.policy, seal.layer, head,
+                                 SourceOf(seal, head, gathered[head]));
+  });
+  if (!status.ok()) return status;
   std::vector<HeadRun> runs;
   std::vector<int64_t> first_tile(1, 0);  // of each head, of all the layer's
-  for (int head = 0; head < shape.kv_heads; ++head) {
-    runs.push_back({format, kept.count(head) / kTileTokens, kept.evicts(head)});
+  for (const HeadSealing& head : sealing) {
+    runs.push_back(head.Run());
     first_tile.push_back(first_tile.back() + runs.back().tiles);
   }
   std::shared_ptr<TileSlab> made;
   status = TileSlab::Create(account, kept.leaving(), runs, &made);
   if (!status.ok()) return status;
-  tasks.For(static_cast<size_t>(shape.kv_heads), [&](size_t index) {
-    const int head = static_cast<int>(index);
-    ChooseChannels(seal, head, gathered[head].keys, kept.count(head), *made);
+  for (int head = 0; head < shape.kv_heads; ++head) {
+    sealing[static_cast<size_t>(head)].WriteChannels(*made, head);
     WriteKept(kept, head, *made);
-  });
-  const int64_t tile_floats = static_cast<int64_t>(kTileTokens) * shape.head_size;
-  tasks.For(static_cast<size_t>(first_tile.back()), [&](size_t index) {
+  }
+  status = tasks.Try(static_cast<size_t>(first_tile.back()), [&](size_t index) {
     const auto after = std::upper_bound(first_tile.begin(), first_tile.end(), static_cast<int64_t>(index));
-    const int head = static_cast<int>(after - first_tile.begin()) - 1;
+    const auto head = static_cast<size_t>(after - first_tile.begin()) - 1;
     const int64_t tile = static_cast<int64_t>(index) - first_tile[head];
-    Kernels().pack_tile(made->format(head), gathered[head].keys + tile * tile_floats,
-                        gathered[head].values + tile * tile_floats, shape.head_size, made->key_channels(head),
-                        made->value_channels(head), made->tile(head, tile));
+    return sealing[head].Pack(tile, made->tile(static_cast<int>(head), tile));
   });
+  if (!status.ok()) return status;
   *slab = std::move(made);
   return {};
 }

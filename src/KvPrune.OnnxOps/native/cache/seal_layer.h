@@ -9,6 +9,7 @@
 #include "cache/manager.h"
 #include "cache/parallel.h"
 #include "cache/prompt_rows.h"
+#include "cache/slab_list.h"
 #include "cache/tile_slab.h"
 #include "pruning/policy.h"
 

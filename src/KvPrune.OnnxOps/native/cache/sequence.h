@@ -52,6 +52,7 @@ class Sequence {
   Status ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values);
   // kept[t] = 1 where the head still has token t's row, else 0.
   Status ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept);
+  Status GetHead(int layer, int kv_head, kvp_head_info* info);
   // Refuses every later step, so that a released sequence cannot be left inside one.
   Status Close();
 
@@ -131,6 +132,7 @@ class Sequence {
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
 
   Status CheckIdle() const;
+  Status CheckHead(int layer, int kv_head) const;
   Status CheckRows(int layer, int kv_head, int64_t rows) const;
   void AddCheckpoint();
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
@@ -154,11 +156,10 @@ class Sequence {
   Status CheckComplete() const;
   void ReserveForSealing();
   Status PlanPacking(Step* step) const;
-  void Seal(TileSlabs& slabs);
+  void Seal(TileSlabs& slabs, bool prompt);
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
-  const TileFormat generated_format_;
 
   std::mutex mutex_;
   bool closed_ = false;

@@ -128,8 +128,8 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   ThreadTaskRunner tasks;
   std::vector<LayerSeal> seals;
   for (int layer = 0; layer < shape().layers; ++layer)
-    seals.push_back(
-        {*manager_, policy, layer, segment_->rows[layer], sealed_, dense_rows(), segment_->tokens});
+    seals.push_back({*manager_, policy, layer, segment_->rows[layer], slabs_[layer], sealed_, dense_rows(),
+                     segment_->tokens});
   const bool global = policy.eviction.heads == HeadBudgets::kGlobal;
   std::vector<KeptTokens> kept;
   if (global) status = ChooseTokens(seals, tasks, &kept);
@@ -144,12 +144,12 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
     slabs[layer] = std::move(slab);
     WriteTailRows(shape(), policy, segment_->rows[layer], dense_rows(), layer, *made->tail_);
     std::shared_ptr<TileSlab> packed;
-    status = PackAheadOfPrompt(manager_->account(), shape(), policy, *made->tail_, dense_rows(), layer, tasks,
-                               &packed);
+    status = PackAheadOfPrompt(*manager_, policy, *made->tail_, sealed_ + seals[layer].leaving(), length_,
+                               layer, tasks, &packed);
     if (!status.ok()) return status;
     made->packed_[layer] = std::move(packed);
   }
-  made->Seal(slabs);
+  made->Seal(slabs, true);
   made->AddCheckpoint();
   *sealed = std::move(made);
   return {};

@@ -82,7 +82,9 @@ Status Sequence::PlanPacking(Step* step) const {
   for (int layer = 0; due > 0; ++layer) {
     if (packed_[layer]) continue;
     std::shared_ptr<TileSlab> slab;
-    Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
+    Status status =
+        TileSlab::Create(manager_->account(), GeneratedTileFormat(policy_, layer, shape().head_size),
+                         shape().kv_heads, 1, &slab);
     if (!status.ok()) return status;
     step->packs[layer] = std::move(slab);
     --due;
@@ -172,7 +174,7 @@ Status Sequence::CommitStep() {
       DenseTail& target = step_->tail ? *step_->tail : *tail_;
       target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense) + 1 - kTileTokens);
     }
-    Seal(prompt ? step_->new_slabs : packed_);
+    Seal(prompt ? step_->new_slabs : packed_, prompt);
     if (step_->tail) tail_ = std::move(step_->tail);
   }
   step_.reset();
@@ -184,13 +186,13 @@ Status Sequence::CommitStep() {
 }
 
 // Appends one slab per layer (null in every one: nothing left the window).
-void Sequence::Seal(TileSlabs& slabs) {
+void Sequence::Seal(TileSlabs& slabs, bool prompt) {
   if (!slabs[0]) return;
   sealed_ += slabs[0]->tokens();
   last_sealing_ = length_;
   for (int layer = 0; layer < shape().layers; ++layer) {
     slab_bytes_ += slabs[layer]->bytes();
-    slabs_[layer].Add(std::move(slabs[layer]));
+    slabs_[layer].Add(std::move(slabs[layer]), prompt);
   }
 }
 

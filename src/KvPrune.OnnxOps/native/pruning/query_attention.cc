@@ -90,7 +90,7 @@ class QueryBlock {
       const float* query = queries.rows + token * queries.stride + head * rule_.head_size;
       for (int j = 0; j < rule_.head_size; ++j) transposed_[j * kPanelLanes + lane] = query[j] * rule_.scale;
       const int64_t position = queries.Position(token);
-      first_seen_[lane] = rule_.window > 0 && position >= rule_.window ? position + 1 - rule_.window : 0;
+      first_seen_[lane] = rule_.FirstSeen(position);
       seen_end_[lane] = position + 1;
       first_ = std::min(first_, first_seen_[lane]);
       end_ = std::max(end_, seen_end_[lane]);

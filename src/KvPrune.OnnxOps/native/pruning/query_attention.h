@@ -41,6 +41,11 @@ struct AttentionRule {
   float softcap = 0;             // 0: none
   int64_t window = 0;            // the newest tokens that a query sees, its own among them; 0: all
   const float* sinks = nullptr;  // [group] logits that join every softmax; null: none
+
+  // The oldest position that a query sees.
+  int64_t FirstSeen(int64_t position) const {
+    return window > 0 && position >= window ? position + 1 - window : 0;
+  }
 };
 
 // Floats of scratch that the two functions below need for `tokens` keys in `spans` spans. A caller with
