@@ -195,6 +195,15 @@ public sealed class KvSequence : IDisposable
         return kept;
     }
 
+    /// <summary>What one KV head keeps of the prompt that was compressed last.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The layer or head does not exist.</exception>
+    public KvHeadInfo ReadHead(int layer, int kvHead)
+    {
+        CheckHead(layer, kvHead);
+        Check(NativeMethods.kvp_sequence_get_head(Handle, layer, kvHead, out var info));
+        return info;
+    }
+
     /// <summary>
     /// Releases the sequence; doing it twice is harmless. One that takes part in an open step is released when that ends.
     /// </summary>

@@ -40,9 +40,12 @@ void SealRagged(const ToyModel& model, Sequence& sequence, int tokens, uint32_t 
     }
     auto slab = PackSlab(sequence.manager().account(), span, plans, keys, values);
     const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
-    ASSERT_TRUE(sequence.PackAheadOfPrompt(layer).ok());
-    for (int head = 0; sequence.StepPacks(layer) != nullptr && head < kShape.kv_heads; ++head)
-      PackTailTile(tail, layer, head, *sequence.StepPacks(layer));
+    SerialTaskRunner tasks;
+    std::shared_ptr<TileSlab> packed;
+    ASSERT_TRUE(PackAheadOfPrompt(sequence.manager().account(), kShape, sequence.policy(), tail, rows, layer,
+                                  tasks, &packed)
+                    .ok());
+    sequence.KeepPacked(layer, std::move(packed));
     run.Complete();
   }
   ASSERT_TRUE(sequence.CommitStep().ok());

@@ -49,8 +49,7 @@ Status Null(const char* name) {
 
 Status ReadPolicy(const kvp_policy* source, const ModelShape& shape, Policy* policy) {
   if (source == nullptr) return Null("policy");
-  Status status = MakePolicy(*source, shape, policy);
-  return status.ok() ? CheckBuilt(*policy) : status;
+  return MakePolicy(*source, shape, policy);
 }
 
 Status Find(int64_t handle, std::shared_ptr<Sequence>* sequence) {
@@ -219,6 +218,11 @@ kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork) {
 
 kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info) {
   return WithSequence(sequence, [&](Sequence& found) { return info ? found.GetInfo(info) : Null("info"); });
+}
+
+kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_t kv_head, kvp_head_info* info) {
+  return WithSequence(
+      sequence, [&](Sequence& found) { return info ? found.GetHead(layer, kv_head, info) : Null("info"); });
 }
 
 kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens) {

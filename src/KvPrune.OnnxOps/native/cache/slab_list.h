@@ -17,6 +17,7 @@ class SlabList {
   struct Entry {
     std::shared_ptr<const TileSlab> slab;
     int64_t first_token;  // of the sequence
+    bool prompt;          // sealed at a prompt's end
   };
 
   explicit SlabList(int kv_heads) : kv_heads_(kv_heads) {}
@@ -54,13 +55,13 @@ class SlabList {
     if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 1);
     first_tiles_.reserve(entries_.capacity() * static_cast<size_t>(kv_heads_));
   }
-  void Add(std::shared_ptr<const TileSlab> slab) {
+  void Add(std::shared_ptr<const TileSlab> slab, bool prompt) {
     for (int head = 0; head < kv_heads_; ++head) {
       const int64_t first = Tiles(head);
       first_tiles_.push_back(first);
     }
     const int64_t token = Tokens();
-    entries_.push_back({std::move(slab), token});
+    entries_.push_back({std::move(slab), token, prompt});
   }
   void KeepFirst(size_t count) {
     entries_.erase(entries_.begin() + count, entries_.end());
