@@ -45,7 +45,7 @@ class SlabList {
   int64_t RowsBefore(int kv_head, int64_t token) const {
     if (token <= 0 || entries_.empty()) return 0;
     const size_t index = LastOf([&](size_t i) { return entries_[i].first_token <= token; });
-    const auto& [slab, first_token] = entries_[index];
+    const auto& [slab, first_token, prompt] = entries_[index];
     return FirstTile(kv_head, index) * kTileTokens +
            slab->RowsBefore(kv_head, std::clamp<int64_t>(token - first_token, 0, slab->tokens()));
   }
