@@ -60,7 +60,6 @@ public sealed class KvCacheManager : IDisposable
         status.ThrowOnFailure();
         return estimate;
     }
-    }
 
     /// <summary>An empty sequence whose rows will be kept as <paramref name="policy"/> says.</summary>
     /// <exception cref="ArgumentException">The policy cannot be used.</exception>
@@ -77,6 +76,27 @@ public sealed class KvCacheManager : IDisposable
         GC.KeepAlive(layers);
         status.ThrowOnFailure();
         return new KvSequence(sequence, Shape, policy);
+    }
+
+    /// <summary>
+    /// Gives a layer's output projection in the form that weighs values, which policies with
+    /// <see cref="PruningPolicy.NeedsOutputWeights"/> need for every layer; see <see cref="OutputProjections"/>. Once per layer.
+    /// </summary>
+    /// <param name="layer">The layer, from 0 on.</param>
+    /// <param name="gram">
+    /// [KV heads, head size, head size]: for each KV head the sum, over the query heads of its group, of WᵀW, where
+    /// W [hidden, head size] is the head's part of the projection. It is copied.
+    /// </param>
+    /// <exception cref="ArgumentException">The layer does not exist, or the matrices have another size.</exception>
+    /// <exception cref="KvCacheException">An entry is not finite, or the layer has its matrices already.</exception>
+    public void SetOutputGram(int layer, ReadOnlySpan<float> gram)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, Shape.Layers);
+        var needed = Shape.KvHeads * Shape.HeadSize * Shape.HeadSize;
+        if (gram.Length != needed)
+            throw new ArgumentException($"The matrices have {needed} entries, the span {gram.Length}.", nameof(gram));
+        NativeMethods.kvp_manager_set_output_gram(_handle, layer, gram, gram.Length).ThrowOnFailure();
     }
 
     /// <summary>The bytes in use now.</summary>

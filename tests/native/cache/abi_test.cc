@@ -42,6 +42,20 @@ TEST_F(Abi, HandlesGoStaleForGood) {
   EXPECT_EQ(kvp_sequence_release(second), KVP_OK);
 }
 
+TEST_F(Abi, KeptTokensAreReadWhereTheyExist) {
+  int64_t handle = 0;
+  ASSERT_EQ(kvp_sequence_create(manager_, &kPolicy, &handle), KVP_OK);
+  uint8_t kept = 2;
+  EXPECT_EQ(kvp_sequence_kept(handle, 1, 1, 0, &kept), KVP_OK);
+  EXPECT_EQ(kept, 2) << "an empty sequence has none";
+  EXPECT_EQ(kvp_sequence_kept(handle, 1, 1, 1, &kept), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_sequence_kept(handle, 2, 0, 0, &kept), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_sequence_kept(handle, 0, 2, 0, &kept), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_sequence_kept(handle, 0, 0, 0, nullptr), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_sequence_release(handle), KVP_OK);
+  EXPECT_EQ(kvp_sequence_kept(handle, 0, 0, 0, &kept), KVP_STALE_HANDLE);
+}
+
 TEST_F(Abi, BeginTakesAllSequencesOrNone) {
   int64_t handles[3];
   for (int64_t& handle : handles) ASSERT_EQ(kvp_sequence_create(manager_, &kPolicy, &handle), KVP_OK);

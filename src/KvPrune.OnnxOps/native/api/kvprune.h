@@ -209,10 +209,15 @@ KVP_API kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t lay
 KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_manager_statistics* statistics);
 
 /*
- * Bytes of one sequence, exact but for evictions and error budgets, with which they are the most it may take:
- * a prompt of one segment of prompt_tokens read in chunks of chunk_tokens (0: whole), then generated_tokens
- * decode steps. A run takes scratch on top for as long as one layer runs: the partial sums of a decode step,
- * the expanded tiles and sums of a prompt over sealed tiles. The byte limit does not stop it.
+ * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
+ * (0: whole), then generated_tokens decode steps. A run takes scratch on top for as long as one layer runs:
+ * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles, the scores of
+ * what is sealed. The byte limit does not stop it.
+ *
+ * Adaptive and global head_budgets and error budgets depend on the rows: the estimate is then the most that
+ * they can come to.
+ * A policy that needs a deferred segment is estimated with one, without rows for probe steps, and with the
+ * source gone at the end.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
@@ -231,7 +236,9 @@ KVP_API kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_
 /*
  * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
  * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one
- * decode token. Rows still in the dense tail are compressed together with the segment.
+ * decode token. Rows still in the dense tail are compressed together with the segment; of the queries that
+ * score tokens only the segment's count, for those rows too. KVP_INVALID_STATE under a policy with global
+ * head_budgets or scores by reconstruction, which need a deferred segment.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
 /*
@@ -247,14 +254,17 @@ KVP_API kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t 
  * One layer's rows of an open deferred segment without a run of the graph: keys, with their rotary embedding,
  * and values are [kv_heads, tokens, head_size], where tokens must be the segment's. queries are the rotated
  * queries of the segment's last query_tokens tokens, [query_tokens, query_heads, head_size]: at least as many
- * as the policies observe, null and 0 where none do. The tokens count when every layer was filled.
+ * as the policies observe, null and 0 where none do. They are taken to attend with a scale of
+ * 1 / sqrt(head_size), without softcap, window and sinks. The tokens count when every layer was filled.
+ * KVP_INVALID_STATE where a policy scores tokens by all queries (accumulated or expected attention).
  */
 KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
                                      const float* values, const float* queries, int64_t query_tokens);
 /*
  * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
  * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
- * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept.
+ * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores by
+ * reconstruction and no probe step was committed.
  */
 KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
 /* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
@@ -281,12 +291,16 @@ KVP_API kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
  * graph runs, commit makes them part of the sequences, rollback drops them in every layer. Begin takes all
  * sequences or none; commit is refused unless every layer ran. Rolling back the last chunk of a segment after
- * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
+ * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open. So
+ * does rolling back any but the first chunk after a layer ran, where a policy sums up attention or queries of
+ * the whole segment.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
 /*
  * A step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
- * are dropped when the step is committed or rolled back: the sequence stays as it is.
+ * are dropped when the step is committed or rolled back: the sequence stays as it is. Where a policy scores by
+ * reconstruction, their attention raises the scores of the segment's tokens, of all steps together (also that
+ * of layers which ran before a step was rolled back).
  */
 KVP_API kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);

@@ -20,8 +20,10 @@ class KeptTokens {
   // A multiple of 64.
   int64_t count(int kv_head) const { return counts_[kv_head]; }
   bool evicts(int kv_head) const { return counts_[kv_head] < leaving_; }
-  // Of a head that evicts: its kept rows, ascending, counted from the first row that leaves.
-  int32_t* rows(int kv_head) const { return reinterpret_cast<int32_t*>(rows_.data()) + kv_head * leaving_; }
+  // The head's kept rows, ascending, counted from the first row that leaves; null where all stay.
+  int32_t* rows(int kv_head) const {
+    return evicts(kv_head) ? reinterpret_cast<int32_t*>(rows_.data()) + kv_head * leaving_ : nullptr;
+  }
 
   void SetCount(int kv_head, int64_t count) { counts_[kv_head] = count; }
   // Makes room for the rows of heads that evict some.

@@ -1,0 +1,50 @@
+using KvPrune.OnnxOps;
+using static KvPrune.OnnxOps.KvStorage;
+
+namespace KvPrune.Eval.Methods;
+
+/// <summary>All methods that can be measured. A new one is a new row.</summary>
+internal static class MethodCatalogue
+{
+    /// <summary>What all others are compared with: everything kept, in 16 bits.</summary>
+    public static Method Baseline { get; } = new("dense", "storage", PruningPolicy.Dense);
+
+    private static readonly PruningPolicy EightBit = PruningPolicy.NearLossless;
+
+    public static IReadOnlyList<Method> All { get; } =
+    [
+        Baseline,
+        new("exact", "storage", PruningPolicy.Exact),
+        new("int8", "storage", EightBit),
+        new("int4", "storage", new() { KeyStorage = Int4, ValueStorage = Int4 }),
+
+        .. Ladder("think-k", "ThinK K", [0.2, 0.3, 0.4, 0.5, 0.6], s => new() { KeyChannelSparsity = s }),
+        .. Ladder("think-k", "ThinK K, 8-bit", [0.2, 0.4, 0.6], s => EightBit with { KeyChannelSparsity = s }, "-int8"),
+        .. Ladder("token-kv", "per-token K and V", [0.3, 0.5, 0.6, 0.7, 0.8], s => new() { KeySparsity = s, ValueSparsity = s }),
+        .. Ladder("token-kv", "per-token K and V, 8-bit", [0.5, 0.7, 0.8], s => EightBit with { KeySparsity = s, ValueSparsity = s }, "-int8"),
+        .. Ladder("token-k", "per-token K", [0.5, 0.7], s => new() { KeySparsity = s }),
+        .. Ladder("token-v", "per-token V", [0.5, 0.7], s => new() { ValueSparsity = s }),
+        .. Ladder(
+            "think-k40-token-v", "ThinK K 40 %, per-token V, 8-bit", [0.5, 0.7, 0.8],
+            s => EightBit with { KeyChannelSparsity = 0.4, ValueSparsity = s }, "-int8"),
+    ];
+
+    /// <summary>The methods that the names or families mean, in the catalogue's order, and always the baseline; none: all.</summary>
+    /// <exception cref="ArgumentException">A name is neither; the message lists all.</exception>
+    public static IReadOnlyList<Method> Select(IReadOnlyCollection<string> names)
+    {
+        static bool Is(Method method, string name) =>
+            method.Name.Equals(name, StringComparison.OrdinalIgnoreCase) || method.Family.Equals(name, StringComparison.OrdinalIgnoreCase);
+        if (names.FirstOrDefault(name => !All.Any(method => Is(method, name))) is { } unknown)
+        {
+            throw new ArgumentException(
+                $"No method or family is called '{unknown}'. The methods are {string.Join(", ", All.Select(method => method.Name))}; "
+                + $"the families are {string.Join(", ", All.Select(method => $"'{method.Family}'").Distinct())}.");
+        }
+        return [.. All.Where(method => names.Count == 0 || method == Baseline || names.Any(name => Is(method, name)))];
+    }
+
+    private static IEnumerable<Method> Ladder(
+        string name, string family, double[] sparsities, Func<double, PruningPolicy> policy, string suffix = "") =>
+        sparsities.Select(sparsity => new Method(FormattableString.Invariant($"{name}{100 * sparsity:0}{suffix}"), family, policy(sparsity)));
+}
