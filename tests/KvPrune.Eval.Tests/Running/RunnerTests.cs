@@ -42,7 +42,7 @@ public sealed class RunnerTests : IDisposable
         foreach (IEvalTask task in TaskCatalogue.Create(Bundled.Text).Where(task => !task.CountsWords))
         {
             for (int index = 0; index < 5; index++)
-                answers.AddRange(Ask(factory.Create(task, 512, index), AskMode.Aware, AskMode.Agnostic, AskMode.Second));
+                answers.AddRange(Ask(factory.Create(task, 300, index), AskMode.Aware, AskMode.Agnostic, AskMode.Second));
         }
         foreach (IGrouping<AskMode, AnswerMeasurement> mode in answers.Where(answer => answer.Method == "dense").GroupBy(answer => answer.Mode))
         {

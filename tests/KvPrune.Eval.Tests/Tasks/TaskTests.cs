@@ -34,7 +34,7 @@ public sealed class TaskTests
         for (int seed = 0; seed < Seeds; seed++)
         {
             Document document = task.Create(seed, units: 40);
-            foreach (Question question in (Question?[])[document.First, document.Second])
+            foreach (Question? question in (Question?[])[document.First, document.Second])
             {
                 if (question is null) continue;
                 Assert.All(question.Answers, answer => Assert.Contains(answer, document.Text, StringComparison.Ordinal));

@@ -40,9 +40,13 @@ void SealRagged(const ToyModel& model, Sequence& sequence, int tokens, uint32_t 
     }
     auto slab = PackSlab(sequence.manager().account(), span, plans, keys, values);
     const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
-    ASSERT_TRUE(sequence.PackAheadOfPrompt(layer).ok());
-    for (int head = 0; sequence.StepPacks(layer) != nullptr && head < kShape.kv_heads; ++head)
-      PackTailTile(tail, layer, head, *sequence.StepPacks(layer));
+    SerialTaskRunner tasks;
+    std::shared_ptr<TileSlab> packed;
+    const int64_t sealed = sequence.sealed_tokens();
+    ASSERT_TRUE(PackAheadOfPrompt(sequence.manager(), sequence.policy(), tail, sealed + span, sealed + rows,
+                                  layer, tasks, &packed)
+                    .ok());
+    sequence.KeepPacked(layer, std::move(packed));
     run.Complete();
   }
   ASSERT_TRUE(sequence.CommitStep().ok());

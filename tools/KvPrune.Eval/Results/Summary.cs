@@ -1,6 +1,7 @@
 using KvPrune.Eval.Methods;
 using KvPrune.Eval.Running;
 using KvPrune.Eval.Statistics;
+using KvPrune.Eval.Tasks;
 
 namespace KvPrune.Eval.Results;
 
@@ -9,7 +10,9 @@ namespace KvPrune.Eval.Results;
 /// <param name="countingTasks">Tasks that are left out of the accuracy over all.</param>
 internal sealed class Summary(IEnumerable<Measurement> measurements, IReadOnlySet<string> countingTasks)
 {
-    private readonly ILookup<string, Measurement> _byMethod = measurements.ToLookup(measurement => measurement.Method);
+    // In an order that does not depend on when what was measured: bootstraps draw by position.
+    private readonly ILookup<string, Measurement> _byMethod = measurements
+        .OrderBy(measurement => measurement.Length).ThenBy(measurement => measurement.Index).ToLookup(measurement => measurement.Method);
 
     /// <summary>The rows, in the order of modes and methods.</summary>
     public List<MethodRow> Rows(IReadOnlyList<Method> methods, IReadOnlyList<AskMode> modes) =>
@@ -36,7 +39,8 @@ internal sealed class Summary(IEnumerable<Measurement> measurements, IReadOnlySe
             DifferenceToDense = own.Length == 0 ? null : PairedDifference.Of(own, baseline),
             DifferenceP = own.Length == 0 ? null : PairedDifference.McNemar(own, baseline),
             ExactMatch = scores.Length == 0 ? null : found.Average(answer => answer.Exact ? 1.0 : 0.0),
-            AccuracyByTask = answers.GroupBy(answer => answer.Task).ToDictionary(group => group.Key, group => group.Average(answer => answer.Score)),
+            AccuracyByTask = answers.GroupBy(answer => answer.Task).OrderBy(group => TaskCatalogue.Names.IndexOf(group.Key))
+                .ToDictionary(group => group.Key, group => group.Average(answer => answer.Score)),
             AccuracyByLength = found.GroupBy(answer => answer.Length).OrderBy(group => group.Key)
                 .ToDictionary(group => group.Key, group => group.Average(answer => answer.Score)),
             Ppl = texts.Length == 0 ? null : Exponential(Bootstrap.Mean([.. texts.Select(text => text.NegativeLogLikelihood / text.Tokens)])),

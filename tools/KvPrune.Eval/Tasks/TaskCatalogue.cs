@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+
 namespace KvPrune.Eval.Tasks;
 
 /// <summary>The tasks that ask for answers.</summary>
@@ -16,7 +18,7 @@ internal static class TaskCatalogue
     ];
 
     /// <summary>Their names.</summary>
-    public static IReadOnlyList<string> Names { get; } =
+    public static ImmutableArray<string> Names { get; } =
     [
         "single-needle", "multi-key", "multi-value", "multi-query", "variables-1-hop", "variables-2-hops", "common-words", "frequent-words",
     ];

@@ -214,10 +214,9 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles, the scores of
  * what is sealed. The byte limit does not stop it.
  *
- * Adaptive and global head_budgets and error budgets depend on the rows: the estimate is then the most that
- * they can come to.
- * A policy that needs a deferred segment is estimated with one, without rows for probe steps, and with the
- * source gone at the end.
+ * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
+ * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
+ * one, without rows for probe steps, and with the source gone at the end.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,

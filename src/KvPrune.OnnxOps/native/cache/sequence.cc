@@ -203,6 +203,7 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   keys += sealed_ * shape().head_size;
   values += sealed_ * shape().head_size;
   const int64_t dense = dense_rows();
+  if (dense == 0) return {};
   if (segment_ && !segment_->rows.empty()) {
     const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);
     std::memcpy(keys, segment_->rows[layer].keys(kv_head), bytes);
