@@ -1,5 +1,6 @@
 #include "allocation_fault.h"
 
+#include <cerrno>
 #include <cstdlib>
 #include <new>
 
@@ -36,6 +37,10 @@ void* operator new(size_t size) {
   return memory;
 }
 
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return kvprune::test::AllocationFault::Permits() ? std::malloc(size > 0 ? size : 1) : nullptr;
+}
+
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
@@ -46,10 +51,10 @@ void operator delete(void* memory, size_t) noexcept {
 
 extern "C" {
 
-// The linker puts this one in the place of aligned_alloc.
-void* __real_aligned_alloc(size_t alignment, size_t size);
-void* __wrap_aligned_alloc(size_t alignment, size_t size) {
-  return kvprune::test::AllocationFault::Permits() ? __real_aligned_alloc(alignment, size) : nullptr;
+// The linker puts this one in the place of posix_memalign.
+int __real_posix_memalign(void** memory, size_t alignment, size_t size);
+int __wrap_posix_memalign(void** memory, size_t alignment, size_t size) {
+  return kvprune::test::AllocationFault::Permits() ? __real_posix_memalign(memory, alignment, size) : ENOMEM;
 }
 
 }  // extern "C"

@@ -6,7 +6,7 @@
 namespace kvprune::test {
 
 // While it lives, this thread's allocations fail but for the first `successes`: operator new throws and
-// aligned_alloc gives null. The innermost one counts.
+// posix_memalign gives null. The innermost one counts.
 class AllocationFault {
  public:
   explicit AllocationFault(int64_t successes);

@@ -11,7 +11,10 @@ internal static class AttentionCheck
     /// </summary>
     public const double Tolerance = 0.02;
 
-    /// <summary>Against softmax(q·Kᵀ/√D)·V in double precision over the very rows that the cache holds, pruned ones included.</summary>
+    /// <summary>
+    /// Against softmax(q·Kᵀ/√D)·V in double precision over the very rows that the cache holds, pruned ones included. Of a batch,
+    /// whose sequences hold equal rows, the first and last outputs.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The output is off; names the format.</exception>
     public static void AgainstRows(string format, PrunedAttention contestant, AttentionInputs inputs)
     {
@@ -38,7 +41,7 @@ internal static class AttentionCheck
                 for (var i = 0; i < tokens.Length; i++)
                 {
                     var position = inputs.Past + tokens[i];
-                    var query = inputs.Queries.AsSpan((position * shape.QueryWidth) + (head * shape.HeadSize), shape.HeadSize);
+                    var query = inputs.QueryRows(position, 1).Span.Slice(head * shape.HeadSize, shape.HeadSize);
                     var seen = (position + 1) * shape.HeadSize;
                     Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
                 }
@@ -46,7 +49,11 @@ internal static class AttentionCheck
         }
 
         for (var i = 0; i < tokens.Length; i++)
+        {
             Compare(format, contestant.Output.Span.Slice(tokens[i] * shape.QueryWidth, shape.QueryWidth), expected[i]);
+            if (inputs.Batch > 1)
+                Compare(format, contestant.Output.Span[^shape.QueryWidth..], expected[i]);
+        }
     }
 
     /// <summary>Against the stock operator; only for formats that keep every entry, and more than 4 bits of it.</summary>

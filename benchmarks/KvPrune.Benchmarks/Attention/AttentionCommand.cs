@@ -1,10 +1,8 @@
-using KvPrune.Benchmarks.Measuring;
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json;
+using KvPrune.Benchmarks.Measuring;
 using KvPrune.OnnxOps;
 using Microsoft.ML.OnnxRuntime;
-using Spectre.Console;
 
 namespace KvPrune.Benchmarks.Attention;
 
@@ -12,7 +10,7 @@ namespace KvPrune.Benchmarks.Attention;
 internal static class AttentionCommand
 {
     private const int Pairs = 31;
-    private const int QuickPairs = 15;
+    private const int QuickPairs = 11;
 
     private static readonly Option<int[]> Context = new("--context")
     {
@@ -23,8 +21,9 @@ internal static class AttentionCommand
 
     private static readonly Option<string[]> Shape = new("--shape")
     {
-        Description = "QUERYHEADS/KVHEADS/HEADSIZE; several are allowed. Default: 32/8/64 and 28/4/128.",
+        Description = "QUERYHEADS/KVHEADS/HEADSIZE; several are allowed.",
         AllowMultipleArgumentsPerToken = true,
+        DefaultValueFactory = _ => ["32/8/64", "28/4/128"],
     };
 
     private static readonly Option<string[]> Format = new("--format")
@@ -49,52 +48,43 @@ internal static class AttentionCommand
         Description = "Bound of the attention logits, as in Gemma 2. Default: none.",
     };
 
-    private static readonly Option<int> Threads = new("--threads")
+    private static readonly Option<int[]> Threads = new("--threads")
     {
-        Description = "Threads of one operator.",
-        DefaultValueFactory = _ => 1,
+        Description = "Threads of one operator. Several are allowed: their speed-up is over the first.",
+        AllowMultipleArgumentsPerToken = true,
+        DefaultValueFactory = _ => [1],
     };
 
-    private static readonly Option<string?> Kernels = new("--kernels")
+    private static readonly Option<int[]> Batch = new("--batch")
     {
-        Description = "Kernels to measure: scalar, avx2, avx512 or avx512_bf16. Default: the best that this CPU runs.",
+        Description = "Sequences that one step decodes together; several are allowed.",
+        AllowMultipleArgumentsPerToken = true,
+        DefaultValueFactory = _ => [1],
+    };
+
+    private static readonly Option<string[]> Kernels = new("--kernels")
+    {
+        Description = "Kernels to measure: scalar, avx2, avx512 or avx512_bf16; several are allowed. Default: the best that this CPU runs; "
+            + "without --format also avx2, where a goal is set for it.",
+        AllowMultipleArgumentsPerToken = true,
     };
 
     private static readonly Option<bool> Quick = new("--quick")
     {
-        Description = "Under a minute: by default only 32/8/64 and four formats, with fewer repetitions.",
+        Description = "Under a minute: fewer repetitions, and by default the formats that a goal is set for.",
     };
 
     private static readonly Option<bool> Json = new("--json") { Description = "Print rows as JSON and nothing else." };
 
     public static Command Create()
     {
-        Context.Validators.Add(result =>
-        {
-            // Below two windows there is nothing sealed to read.
-            if (result.GetValueOrDefault<int[]>()?.Any(tokens => tokens is < 192 or > 1 << 20) ?? false)
-                result.AddError("--context takes 192 to 1048576 tokens.");
-        });
-        Threads.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() is < 1 or > 1024)
-                result.AddError("--threads takes 1 to 1024.");
-        });
-        NewTokens.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() is < 0 or > 1 << 20)
-                result.AddError("--new-tokens takes 0 to 1048576.");
-        });
-        Chunk.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() < 0)
-                result.AddError("--chunk takes 1 or more.");
-        });
-        Softcap.Validators.Add(result =>
-        {
-            if (!(result.GetValueOrDefault<float>() is >= 0 and <= 1000))
-                result.AddError("--softcap takes 0 to 1000.");
-        });
+        // Below two windows there is nothing sealed to read.
+        Context.Between(192, 1 << 20);
+        Batch.Between(1, 256);
+        Threads.Between(1, 1024);
+        NewTokens.Between(0, 1 << 20);
+        Chunk.Between(1, 1 << 20);
+        Softcap.Between(0, 1000);
         Format.AcceptOnlyFromAmong([.. AttentionFormats.All]);
         Shape.Validators.Add(result =>
         {
@@ -109,7 +99,7 @@ internal static class AttentionCommand
         });
         var command = new Command("attention", "A step of attention against ONNX Runtime's GroupQueryAttention in 32-bit floats.")
         {
-            Context, NewTokens, Chunk, Softcap, Shape, Format, Threads, Kernels, Quick, Json,
+            Context, Batch, NewTokens, Chunk, Softcap, Shape, Format, Threads, Kernels, Quick, Json,
         };
         command.SetAction(Run);
         return command;
@@ -117,76 +107,98 @@ internal static class AttentionCommand
 
     private static int Run(ParseResult parsed)
     {
-        var quick = parsed.GetValue(Quick);
+        if (parsed.GetValue(NewTokens) != 1 && parsed.GetValue(Batch)!.Any(sequences => sequences > 1))
+        {
+            parsed.InvocationConfiguration.Error.WriteLine("--batch is for decoding; with --new-tokens a step has one sequence.");
+            return 1;
+        }
+
         var json = parsed.GetValue(Json);
-        var threads = parsed.GetValue(Threads);
-        var shapes = parsed.GetValue(Shape) is { Length: > 0 } given ? given : quick ? ["32/8/64"] : ["32/8/64", "28/4/128"];
-        var formats = parsed.GetValue(Format) is { Length: > 0 } chosen ? chosen : quick ? AttentionFormats.Quick : AttentionFormats.All;
         var flush = new CacheFlush();
-        var benchmark = new AttentionBenchmark(flush, threads, quick ? QuickPairs : Pairs);
         var rows = new List<AttentionRow>();
+        var timeKinds = new SortedSet<string>(StringComparer.Ordinal);
         try
         {
-            KvPruneOps.UseKernels(parsed.GetValue(Kernels));
-            foreach (var shape in shapes.Select(AttentionShape.Parse))
+            foreach (var inputs in AllInputs(parsed))
             {
-                foreach (var context in parsed.GetValue(Context)!)
+                var firstRow = rows.Count;
+                PruningPolicy[] policies = [.. Formats(parsed).Where(AttentionFormats.Policies.ContainsKey).Select(format => AttentionFormats.Policies[format])];
+                using var past = new FilledPast(inputs, policies, inputs.Past);
+                foreach (var threads in parsed.GetValue(Threads)!)
                 {
-                    var inputs = Inputs(shape, context, parsed.GetValue(NewTokens), parsed.GetValue(Chunk), parsed.GetValue(Softcap));
+                    var benchmark = new AttentionBenchmark(flush, threads, parsed.GetValue(Quick) ? QuickPairs : Pairs);
+                    timeKinds.Add(benchmark.TimeKind);
                     using var stock = new StockAttention(inputs, threads);
-                    foreach (var format in formats)
+                    foreach (var format in Formats(parsed))
                     {
                         if (!json)
-                            Console.Error.WriteLine($"{shape}, {context} tokens, {format} ...");
-                        rows.Add(benchmark.Run(format, inputs, stock));
+                            parsed.InvocationConfiguration.Error.WriteLine($"{inputs.Shape}, {inputs.Tokens} tokens, {format} ...");
+                        foreach (var row in benchmark.Run(format, KernelsFor(parsed, format), past, stock))
+                            rows.Add(WithSpeedup(row, rows[firstRow..]));
                     }
                 }
             }
         }
         catch (Exception e) when (e is InvalidOperationException or KvCacheException or OnnxRuntimeException)
         {
-            Console.Error.WriteLine(e.Message);
+            parsed.InvocationConfiguration.Error.WriteLine(e.Message);
+            return 1;
+        }
+        finally
+        {
+            KvPruneOps.UseKernels(null);
+        }
+
+        if (rows.Count == 0)
+        {
+            parsed.InvocationConfiguration.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap.");
             return 1;
         }
 
         if (json)
-            Console.WriteLine(JsonSerializer.Serialize(rows));
-        else
-            Print(rows, flush, benchmark);
+        {
+            parsed.InvocationConfiguration.Output.WriteLine(JsonSerializer.Serialize(rows));
+            return 0;
+        }
+
+        AttentionRowTable.Print(rows);
+        parsed.InvocationConfiguration.Output.WriteLine(FormattableString.Invariant(
+            $"Times are medians of {string.Join(" or ", timeKinds)}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), so that the cache rows come from memory, which one thread reads at {flush.OneThreadBandwidth / 1e9:f1} GB/s and {Environment.ProcessorCount} at {flush.AllThreadsBandwidth / 1e9:f1}."));
         return 0;
     }
 
-    private static AttentionInputs Inputs(AttentionShape shape, int context, int newTokens, int chunk, float softcap)
+    private static IEnumerable<AttentionInputs> AllInputs(ParseResult parsed)
     {
-        newTokens = newTokens == 0 ? context : Math.Min(newTokens, context);
-        return new AttentionInputs(shape, context, newTokens, chunk == 0 ? newTokens : Math.Min(chunk, newTokens), softcap);
-    }
-
-    private static void Print(List<AttentionRow> rows, CacheFlush flush, AttentionBenchmark benchmark)
-    {
-        var table = new Table().Border(TableBorder.Simple);
-        foreach (var column in new[] { "bench", "shape", "context", "new", "chunk", "threads", "format", "stock µs", "µs", "× stock", "quartiles", "bytes/dense16", "GB/s", "peak MiB", "estimate MiB" })
-            table.AddColumn(new TableColumn(column).NoWrap().RightAligned());
-        foreach (var row in rows)
+        foreach (var shape in parsed.GetValue(Shape)!)
         {
-            table.AddRow(
-                row.Bench, row.Shape, Text(row.Context), Text(row.NewTokens), Text(row.ChunkTokens), Text(row.Threads), row.Format,
-                Text(row.StockMedian.TotalMicroseconds, "f0"), Text(row.Median.TotalMicroseconds, "f0"),
-                Text(row.RatioVsStock, "f2"), $"{Text(row.LowerQuartile, "f2")}-{Text(row.UpperQuartile, "f2")}",
-                Text(row.BytesVsDense16, "f3"), Text(row.Gbps, "f1"), Mebibytes(row.PeakBytes), Mebibytes(row.EstimatedBytes));
+            foreach (var context in parsed.GetValue(Context)!)
+            {
+                foreach (var batch in parsed.GetValue(Batch)!)
+                {
+                    yield return new AttentionInputs(
+                        AttentionShape.Parse(shape), context, parsed.GetValue(NewTokens), parsed.GetValue(Chunk), batch, parsed.GetValue(Softcap));
+                }
+            }
         }
-
-        // A file has no width to break lines at.
-        if (Console.IsOutputRedirected)
-            AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 200);
-        AnsiConsole.Write(table);
-        AnsiConsole.MarkupLineInterpolated(
-            $"Kernels: {KvPruneOps.Kernels}. Times are medians of {benchmark.TimeKind}. Before each step {flush.BufferBytes >> 20} MiB of other data are read (last-level cache: {flush.LastLevelBytes >> 20} MiB), at {benchmark.ReadBandwidth / 1e9:f1} GB/s with one thread, so the cache rows come from memory.");
     }
 
-    private static string Mebibytes(long? bytes) => bytes is { } known ? Text(known / (double)(1 << 20), "f1") : "";
+    private static IReadOnlyList<string> Formats(ParseResult parsed) =>
+        parsed.GetValue(Format) is { Length: > 0 } chosen ? chosen : parsed.GetValue(Quick) ? AttentionFormats.Quick : AttentionFormats.All;
 
-    private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+    private static string[] KernelsFor(ParseResult parsed, string format)
+    {
+        if (parsed.GetValue(Kernels) is { Length: > 0 } chosen)
+            return chosen;
+        KvPruneOps.UseKernels(null);
+        var best = KvPruneOps.Kernels;
+        var narrower = best.StartsWith("avx512", StringComparison.Ordinal) && parsed.GetValue(Format) is not { Length: > 0 }
+            && AttentionGoals.Avx2Formats.Contains(format);
+        return narrower ? [best, "avx2"] : [best];
+    }
 
-    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+    private static AttentionRow WithSpeedup(AttentionRow row, IEnumerable<AttentionRow> others)
+    {
+        var fewest = others.FirstOrDefault(other => other.Format == row.Format && other.Kernels == row.Kernels);
+        return fewest is null ? row : row with { Speedup = Math.Round(fewest.Median / row.Median, 3) };
+    }
 }

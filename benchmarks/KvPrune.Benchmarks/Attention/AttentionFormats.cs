@@ -29,7 +29,8 @@ internal static class AttentionFormats
 
     public static readonly IReadOnlyList<string> All = [Control, StockInt8, .. Policies.Keys];
 
-    public static readonly IReadOnlyList<string> Quick = [Control, "dense-bf16", "bitmap-bf16-70", "compact"];
+    public static readonly IReadOnlyList<string> Quick =
+        [StockInt8, "dense-bf16", "bitmap-bf16-70", "dense-int8", "bitmap-int8-70", "think-int8-40"];
 
     private static PruningPolicy Both(KvStorage storage) => new() { KeyStorage = storage, ValueStorage = storage };
 }

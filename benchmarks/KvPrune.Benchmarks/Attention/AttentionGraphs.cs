@@ -10,18 +10,18 @@ internal static class AttentionGraphs
     private const int IrVersion = 8;
 
     /// <summary>com.microsoft GroupQueryAttention with past and present of <paramref name="capacity"/> tokens.</summary>
-    public static byte[] Stock(AttentionShape shape, int capacity, float softcap)
+    public static byte[] Stock(AttentionShape shape, int batch, int capacity, float softcap)
     {
         var node = Node("com.microsoft", "GroupQueryAttention", shape);
         node.Input.Add(["query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"]);
         node.Output.Add(["output", "present_key", "present_value"]);
         if (softcap > 0)
             node.Attribute.Add(new AttributeProto { Name = "softcap", Type = AttributeProto.Types.AttributeType.Float, F = softcap });
-        long[] cache = [1, shape.KvHeads, capacity, shape.HeadSize];
+        long[] cache = [batch, shape.KvHeads, capacity, shape.HeadSize];
         return Model(
             node,
-            [.. QueryKeyValue(shape), Float("past_key", cache), Float("past_value", cache), .. Lengths()],
-            [Output(shape), Float("present_key", cache), Float("present_value", cache)]);
+            [.. QueryKeyValue(shape, batch), Float("past_key", cache), Float("past_value", cache), .. Lengths(batch)],
+            [Output(shape, batch), Float("present_key", cache), Float("present_value", cache)]);
     }
 
     /// <summary>The same with a cache of 8-bit integers and a scale per channel and head, which are inputs.</summary>
@@ -37,12 +37,12 @@ internal static class AttentionGraphs
         ValueInfoProto Int8(string name) => Value(name, TensorProto.Types.DataType.Int8, cache);
         return Model(
             node,
-            [.. QueryKeyValue(shape), Int8("past_key"), Int8("past_value"), .. Lengths(), Float("k_scale", scales), Float("v_scale", scales)],
-            [Output(shape), Int8("present_key"), Int8("present_value")]);
+            [.. QueryKeyValue(shape, 1), Int8("past_key"), Int8("past_value"), .. Lengths(1), Float("k_scale", scales), Float("v_scale", scales)],
+            [Output(shape, 1), Int8("present_key"), Int8("present_value")]);
     }
 
     /// <summary>This library's operator on sequences of the manager with the id <paramref name="manager"/>.</summary>
-    public static byte[] Pruned(AttentionShape shape, long manager, float softcap)
+    public static byte[] Pruned(AttentionShape shape, int batch, long manager, float softcap)
     {
         var node = Node("kvprune", "PrunedGroupQueryAttention", shape);
         node.Input.Add(["query", "key", "value", "sequence_handles", "total_sequence_length", "seqlens_k"]);
@@ -51,8 +51,8 @@ internal static class AttentionGraphs
         node.Attribute.Add([Int("layer", 0), Int("cache_manager", manager)]);
         return Model(
             node,
-            [.. QueryKeyValue(shape), Value("sequence_handles", TensorProto.Types.DataType.Int64, [1]), .. Lengths()],
-            [Output(shape)]);
+            [.. QueryKeyValue(shape, batch), Value("sequence_handles", TensorProto.Types.DataType.Int64, [batch]), .. Lengths(batch)],
+            [Output(shape, batch)]);
     }
 
     private static NodeProto Node(string domain, string type, AttentionShape shape)
@@ -74,13 +74,13 @@ internal static class AttentionGraphs
     }
 
     // The number of tokens is left open: the same graph reads the prompt and decodes.
-    private static ValueInfoProto[] QueryKeyValue(AttentionShape shape) =>
-        [Float("query", [1, null, shape.QueryWidth]), Float("key", [1, null, shape.KvWidth]), Float("value", [1, null, shape.KvWidth])];
+    private static ValueInfoProto[] QueryKeyValue(AttentionShape shape, int batch) =>
+        [Float("query", [batch, null, shape.QueryWidth]), Float("key", [batch, null, shape.KvWidth]), Float("value", [batch, null, shape.KvWidth])];
 
-    private static ValueInfoProto[] Lengths() =>
-        [Value("seqlens_k", TensorProto.Types.DataType.Int32, [1]), Value("total_sequence_length", TensorProto.Types.DataType.Int32, [1])];
+    private static ValueInfoProto[] Lengths(int batch) =>
+        [Value("seqlens_k", TensorProto.Types.DataType.Int32, [batch]), Value("total_sequence_length", TensorProto.Types.DataType.Int32, [1])];
 
-    private static ValueInfoProto Output(AttentionShape shape) => Float("output", [1, null, shape.QueryWidth]);
+    private static ValueInfoProto Output(AttentionShape shape, int batch) => Float("output", [batch, null, shape.QueryWidth]);
 
     private static ValueInfoProto Float(string name, long[] dimensions) => Float(name, Array.ConvertAll(dimensions, d => (long?)d));
 

@@ -19,24 +19,26 @@ internal sealed class StockAttention : IContestant
     {
         var shape = inputs.Shape;
         using var options = Sessions.Options(threads);
-        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Tokens, inputs.Softcap), options);
-        _output = new float[inputs.NewTokens * shape.QueryWidth];
+        _session = new InferenceSession(AttentionGraphs.Stock(shape, inputs.Batch, inputs.Tokens, inputs.Softcap), options);
+        _output = new float[inputs.Batch * inputs.NewTokens * shape.QueryWidth];
         var keys = Cache(inputs.Keys, inputs);
         var values = Cache(inputs.Values, inputs);
         foreach (var (first, count) in inputs.Chunks())
         {
             var binding = _session.CreateIoBinding();
             _bindings.Add(binding);
-            Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, first, count), 1, count, shape.QueryWidth);
-            Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, first, count), 1, count, shape.KvWidth);
-            Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, first, count), 1, count, shape.KvWidth);
-            Input<int>("seqlens_k", new[] { first + count - 1 }, 1);
+            Input("query", inputs.QueryRows(first, count, inputs.Batch), inputs.Batch, count, shape.QueryWidth);
+            Input("key", inputs.KeyRows(first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
+            Input("value", inputs.ValueRows(first, count, inputs.Batch), inputs.Batch, count, shape.KvWidth);
+            Input<int>("seqlens_k", Enumerable.Repeat(first + count - 1, inputs.Batch).ToArray(), inputs.Batch);
             Input<int>("total_sequence_length", new[] { first + count }, 1);
             binding.BindInput("past_key", keys);
             binding.BindInput("past_value", values);
             binding.BindOutput("present_key", keys);
             binding.BindOutput("present_value", values);
-            binding.BindOutput("output", Tensor(AttentionInputs.Rows(_output, shape.QueryWidth, first - inputs.Past, count), 1, count, shape.QueryWidth));
+            // A batch has one run.
+            var output = _output.AsMemory((first - inputs.Past) * shape.QueryWidth, inputs.Batch * count * shape.QueryWidth);
+            binding.BindOutput("output", Tensor(output, inputs.Batch, count, shape.QueryWidth));
 
             void Input<T>(string name, Memory<T> data, params long[] dimensions)
                 where T : unmanaged => binding.BindInput(name, Tensor(data, dimensions));
@@ -57,11 +59,12 @@ internal sealed class StockAttention : IContestant
         _session.Dispose();
     }
 
-    // [tokens, KV heads, head size] to the operator's [1, KV heads, tokens, head size].
+    // [tokens, KV heads, head size] to the operator's [batch, KV heads, tokens, head size].
     private OrtValue Cache(float[] rows, AttentionInputs inputs)
     {
         var shape = inputs.Shape;
-        var cache = new float[rows.Length];
+        var size = inputs.Tokens * shape.KvWidth;
+        var cache = new float[inputs.Batch * size];
         for (var head = 0; head < shape.KvHeads; head++)
         {
             for (var token = 0; token < inputs.Tokens; token++)
@@ -71,8 +74,10 @@ internal sealed class StockAttention : IContestant
             }
         }
 
+        for (var sequence = 1; sequence < inputs.Batch; sequence++)
+            cache.AsSpan(0, size).CopyTo(cache.AsSpan(sequence * size));
         CacheBytes += (long)cache.Length * sizeof(float);
-        return Tensor<float>(cache, 1, shape.KvHeads, inputs.Tokens, shape.HeadSize);
+        return Tensor<float>(cache, inputs.Batch, shape.KvHeads, inputs.Tokens, shape.HeadSize);
     }
 
     private OrtValue Tensor<T>(Memory<T> data, params long[] dimensions)

@@ -23,9 +23,9 @@ internal sealed class StockInt8Attention : IContestant
         _binding = _session.CreateIoBinding();
         _output = new float[shape.QueryWidth];
         var last = inputs.Tokens - 1;
-        Input("query", AttentionInputs.Rows(inputs.Queries, shape.QueryWidth, last, 1), 1, 1, shape.QueryWidth);
-        Input("key", AttentionInputs.Rows(inputs.Keys, shape.KvWidth, last, 1), 1, 1, shape.KvWidth);
-        Input("value", AttentionInputs.Rows(inputs.Values, shape.KvWidth, last, 1), 1, 1, shape.KvWidth);
+        Input("query", inputs.QueryRows(last, 1), 1, 1, shape.QueryWidth);
+        Input("key", inputs.KeyRows(last, 1), 1, 1, shape.KvWidth);
+        Input("value", inputs.ValueRows(last, 1), 1, 1, shape.KvWidth);
         Input<int>("seqlens_k", new[] { last }, 1);
         Input<int>("total_sequence_length", new[] { inputs.Tokens }, 1);
         Cache("key", "k_scale", inputs.Keys, inputs);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Numerics.Tensors;
 
@@ -11,7 +12,10 @@ internal sealed class CacheFlush
 {
     private const long LeastBytes = 128L << 20;
     private const int CacheLineFloats = 16;
+    private const int BandwidthRuns = 5;
+
     private readonly float[] _buffer;
+    private readonly List<double> _seconds = [];
     private float _sum;
 
     public CacheFlush()
@@ -21,6 +25,7 @@ internal sealed class CacheFlush
         // Fresh pages all map to one page of zeros until they are written.
         for (var i = 0; i < _buffer.Length; i += CacheLineFloats)
             _buffer[i] = i;
+        AllThreadsBandwidth = MeasureAllThreads();
     }
 
     /// <summary>Size of the last-level cache as the system states it; 0 where it does not.</summary>
@@ -28,8 +33,41 @@ internal sealed class CacheFlush
 
     public long BufferBytes => (long)_buffer.Length * sizeof(float);
 
+    /// <summary>Bytes a second that one thread reads from memory: the median of the runs so far, of which there must be one.</summary>
+    public double OneThreadBandwidth => BufferBytes / Quantiles.Of(_seconds, 0.5);
+
+    /// <summary>Bytes a second that one thread on every core reads together: the best run, as another program takes its share of the rest.</summary>
+    public double AllThreadsBandwidth { get; }
+
     /// <summary>Reads the buffer on the calling thread.</summary>
-    public TimeSpan Run(RunClock clock) => clock.Time(() => _sum = TensorPrimitives.Sum<float>(_buffer));
+    public void Run(RunClock clock) =>
+        _seconds.Add(clock.Time(() => _sum = TensorPrimitives.Sum<float>(_buffer)).TotalSeconds);
+
+    private double MeasureAllThreads()
+    {
+        var parts = Environment.ProcessorCount;
+        var length = _buffer.Length / parts;
+        var sums = new float[parts];
+        var best = double.PositiveInfinity;
+        for (var run = 0; run < BandwidthRuns; run++)
+        {
+            // Threads of their own: the pool's may not all be there at once. They start before the clock does.
+            using var start = new Barrier(parts + 1);
+            var threads = Enumerable.Range(0, parts).Select(part => new Thread(() =>
+            {
+                start.SignalAndWait();
+                sums[part] = TensorPrimitives.Sum<float>(_buffer.AsSpan(part * length, length));
+            })).ToArray();
+            Array.ForEach(threads, thread => thread.Start());
+            start.SignalAndWait();
+            var begin = Stopwatch.GetTimestamp();
+            Array.ForEach(threads, thread => thread.Join());
+            best = Math.Min(best, Stopwatch.GetElapsedTime(begin).TotalSeconds);
+        }
+
+        _sum = sums.Sum();
+        return (double)length * parts * sizeof(float) / best;
+    }
 
     private static long ReadLastLevelBytes()
     {

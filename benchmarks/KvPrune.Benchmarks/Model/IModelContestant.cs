@@ -8,10 +8,16 @@ internal interface IModelContestant : IDisposable
     /// <summary>Bytes of the sequence's cache.</summary>
     long CacheBytes { get; }
 
-    /// <summary>Announces the length of the prompt.</summary>
-    void Begin(int promptTokens);
+    /// <summary>
+    /// Drops the sequence and begins another, with nothing in it or with a given past. Returns the processor time, over all threads,
+    /// that compressing the past took; null where none is compressed.
+    /// </summary>
+    TimeSpan? Start(FilledRows? past);
 
-    /// <summary>Reads the next tokens of the prompt; draws the first answer token when it is read.</summary>
+    /// <summary>Announces the tokens to <see cref="Read"/>.</summary>
+    void Announce(int tokens);
+
+    /// <summary>Reads the next tokens; draws the first answer token when all that were announced are read.</summary>
     void Read(ReadOnlySpan<int> chunk);
 
     /// <summary>Runs the token drawn last and returns the next one.</summary>

@@ -14,7 +14,7 @@ internal sealed class StockModel : IModelContestant
     private readonly InferenceSession _session;
     private readonly OrtIoBinding _binding;
     private readonly RunOptions _runOptions = new();
-    private readonly List<OrtValue> _caches = [];
+    private readonly List<(bool IsKey, OrtValue Rows)> _caches = [];
     private readonly GenAIModelFolder _folder;
     private readonly GreedyChoice _choice;
     private int _length;
@@ -33,7 +33,7 @@ internal sealed class StockModel : IModelContestant
                 throw new NotSupportedException($"{folder.ModelPath}: the past '{name}' is {input.ElementDataType}; the benchmark compares with float32.");
             long[] shape = [1, input.Dimensions[1], capacity, input.Dimensions[3]];
             var cache = OrtValue.CreateTensorValueFromMemory(new float[shape.Aggregate((a, b) => a * b)], shape);
-            _caches.Add(cache);
+            _caches.Add((name.EndsWith(".key", StringComparison.Ordinal), cache));
             _binding.BindInput(name, cache);
             _binding.BindOutput(name.Replace("past_key_values", "present", StringComparison.Ordinal), cache);
         }
@@ -43,7 +43,25 @@ internal sealed class StockModel : IModelContestant
 
     public long CacheBytes => 2L * _folder.Layers * _folder.KvHeads * _folder.HeadSize * sizeof(float) * _length;
 
-    public void Begin(int promptTokens)
+    public TimeSpan? Start(FilledRows? past)
+    {
+        _length = past?.Tokens ?? 0;
+        if (past is null)
+            return null;
+        foreach (var (isKey, cache) in _caches)
+        {
+            var rows = isKey ? past.Keys : past.Values;
+            var to = cache.GetTensorMutableDataAsSpan<float>();
+            var head = past.Tokens * _folder.HeadSize;
+            var stride = to.Length / _folder.KvHeads;
+            for (var i = 0; i < _folder.KvHeads; i++)
+                rows.AsSpan(i * head, head).CopyTo(to[(i * stride)..]);
+        }
+
+        return null;
+    }
+
+    public void Announce(int tokens)
     {
     }
 
@@ -54,7 +72,7 @@ internal sealed class StockModel : IModelContestant
     public void Dispose()
     {
         _binding.Dispose();
-        _caches.ForEach(cache => cache.Dispose());
+        _caches.ForEach(cache => cache.Rows.Dispose());
         _runOptions.Dispose();
         _session.Dispose();
     }

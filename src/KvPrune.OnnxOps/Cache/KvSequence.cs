@@ -60,7 +60,10 @@ public sealed class KvSequence : IDisposable
 
     /// <summary>Announces a prompt segment of exactly <paramref name="tokens"/> tokens.</summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tokens"/> is not positive.</exception>
-    /// <exception cref="KvCacheException">A segment is already open, or it would pass the model's longest sequence.</exception>
+    /// <exception cref="KvCacheException">
+    /// A segment is already open, it would pass the model's longest sequence, or the policy divides one budget among all layers
+    /// or scores tokens by their reconstruction and so needs <see cref="OpenDeferredSegment"/>.
+    /// </exception>
     public void OpenSegment(long tokens)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
@@ -108,8 +111,8 @@ public sealed class KvSequence : IDisposable
     /// </param>
     /// <exception cref="ArgumentException">The layer does not exist, or a span holds no whole rows.</exception>
     /// <exception cref="KvCacheException">
-    /// No deferred segment is open, tokens of it were read, the spans do not fit it, a row holds a NaN or an infinity, or
-    /// there is no memory left.
+    /// No deferred segment is open, tokens of it were read, the spans do not fit it, a row holds a NaN or an infinity, a policy
+    /// scores tokens by all queries of the segment, or there is no memory left.
     /// </exception>
     public unsafe void Fill(
         int layer, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, ReadOnlySpan<float> queries = default)
@@ -131,8 +134,9 @@ public sealed class KvSequence : IDisposable
     /// </summary>
     /// <exception cref="ArgumentException">The policy cannot be used.</exception>
     /// <exception cref="KvCacheException">
-    /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, a step is open,
-    /// or there is no memory left.
+    /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, the policy scores
+    /// tokens by their reconstruction and no <see cref="KvStep.BeginProbe"/> was committed, a step is open, or there is no
+    /// memory left.
     /// </exception>
     public KvSequence SealAs(PruningPolicy policy)
     {
@@ -193,6 +197,15 @@ public sealed class KvSequence : IDisposable
         Check(NativeMethods.kvp_sequence_kept(
             Handle, layer, kvHead, kept.Length, MemoryMarshal.AsBytes(kept.AsSpan())));
         return kept;
+    }
+
+    /// <summary>What one KV head keeps of the prompt that was compressed last.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The layer or head does not exist.</exception>
+    public KvHeadInfo ReadHead(int layer, int kvHead)
+    {
+        CheckHead(layer, kvHead);
+        Check(NativeMethods.kvp_sequence_get_head(Handle, layer, kvHead, out var info));
+        return info;
     }
 
     /// <summary>

@@ -58,6 +58,9 @@ internal static unsafe partial class NativeMethods
     public static partial KvCacheStatus kvp_sequence_get_info(long sequence, out KvSequenceInfo info);
 
     [LibraryImport(Library)]
+    public static partial KvCacheStatus kvp_sequence_get_head(long sequence, int layer, int kvHead, out KvHeadInfo info);
+
+    [LibraryImport(Library)]
     public static partial KvCacheStatus kvp_sequence_open_segment(long sequence, long tokens);
 
     [LibraryImport(Library)]

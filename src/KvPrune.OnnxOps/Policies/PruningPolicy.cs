@@ -95,7 +95,11 @@ public sealed record PruningPolicy
 
     /// <summary>
     /// The largest relative error in (0, 1) of attention outputs, measured on the observed queries, with which each layer and
-    /// KV head removes as many channels and elements as it can, in place of the sparsities of both; null: these count.
+    /// KV head removes as many K channels and elements as it can, in place of the sparsities of both; null: these count.
+    /// The error is ‖o' − o‖/‖o‖ of the outputs of all query heads of the group, o before a prompt is compressed and o'
+    /// after, evicted tokens missing. A head that cannot stay within it removes nothing and stores integers as bfloat16
+    /// instead; <see cref="KvSequence.ReadHead"/> tells what it chose and reached. Rows of generated tokens, for which nothing
+    /// is measured, are rounded to the storages only.
     /// </summary>
     public double? OutputError { get; init; }
 
@@ -136,7 +140,13 @@ public sealed record PruningPolicy
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="error"/> is not in (0, 1).</exception>
     public static PruningPolicy ForOutputError(double error)
     {
-        var policy = new PruningPolicy { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8, OutputError = error };
+        var policy = new PruningPolicy
+        {
+            KeyStorage = KvStorage.Int8,
+            ValueStorage = KvStorage.Int8,
+            KeyScore = KeyScore.QueryRms,
+            OutputError = error,
+        };
         policy.Validate();
         return policy;
     }

@@ -73,7 +73,7 @@ internal sealed class ToyRuntime : IDecoderRuntime
     {
         ToySequence[] alive = [.. _alive.Keys];
         long sealedBytes = alive.SelectMany(s => s.Blocks).Distinct().Sum(block => (long)block.Tokens * TokenBytes);
-        return new(sealedBytes, alive.Sum(s => s.TailBytes), alive.Sum(s => s.StagingBytes), PeakBytes, alive.Length);
+        return new(sealedBytes, alive.Sum(s => s.TailBytes), alive.Sum(s => s.StagingBytes), PeakBytes, alive.Length, WeightBytes: 0);
     }
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)

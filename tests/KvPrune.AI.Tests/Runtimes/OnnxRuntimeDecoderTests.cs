@@ -1,3 +1,4 @@
+using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
 using KvPrune.OnnxOps;
 
@@ -26,7 +27,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     [Fact]
     public void Logits_are_those_of_the_reference_implementation()
     {
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
         AssertClose(BundledModel.ReferencePrompt.Logits, Read(sequence, BundledModel.ReferencePrompt.Tokens, int.MaxValue));
     }
 
@@ -36,7 +37,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     {
         PruningPolicy policy = PruningPolicy.FromName(policyName);
         int[] tokens = BundledModel.ReferencePrompt.Tokens;
-        using IDecoderSequence whole = _decoder.CreateSequence(policy), chunked = _decoder.CreateSequence(policy);
+        using KvDecoderSequence whole = _decoder.CreateSequence(policy), chunked = _decoder.CreateSequence(policy);
         float[] wholeLogits = Read(whole, tokens, int.MaxValue);
         float[] chunkedLogits = Read(chunked, tokens, chunk);
         using IDecoderSequence forked = whole.Fork();
@@ -52,6 +53,24 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
             Assert.Equal(wholeLogits, forkedLogits);
             AssertClose(wholeLogits, chunkedLogits, policyName == "exact" ? Tolerance : 0.2f);
         }
+    }
+
+    [Fact]
+    public void The_output_projection_is_read_for_the_first_policy_that_weighs_values()
+    {
+        var weighing = new PruningPolicy { ValueSparsity = 0.5, ValueScore = ValueScore.OutputWeight };
+        KvModelShape shape = _decoder.Shape;
+        long bytes = 4L * shape.Layers * shape.KvHeads * shape.HeadSize * shape.HeadSize;
+        _decoder.CreateSequence(PruningPolicy.Compact).Dispose();
+        Assert.Equal(0, _decoder.GetStatistics().WeightBytes);
+
+        for (int i = 0; i < 2; i++)
+        {
+            _decoder.CreateSequence(weighing).Dispose();
+            Assert.Equal(bytes, _decoder.GetStatistics().WeightBytes);
+        }
+        using OnnxRuntimeDecoder prepared = OnnxRuntimeDecoder.Load(GenAIModelFolder.Load(BundledModel.Folder), null, threads: 1, weighing);
+        Assert.Equal(bytes, prepared.GetStatistics().WeightBytes);
     }
 
     [Fact]
@@ -76,7 +95,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     public void A_cancelled_run_leaves_the_sequence_as_it_was()
     {
         int[] tokens = [.. Enumerable.Repeat(BundledModel.ReferencePrompt.Tokens, 10).SelectMany(t => t)];
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Compact), other = _decoder.CreateSequence(PruningPolicy.Compact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Compact), other = _decoder.CreateSequence(PruningPolicy.Compact);
         var logits = new float[_decoder.VocabularySize];
         sequence.OpenSegment(tokens.Length);
         _decoder.Prefill(sequence, tokens.AsSpan(0, 100), logits, CancellationToken.None);
@@ -97,7 +116,7 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     public void A_failed_run_leaves_the_sequence_as_it_was()
     {
         int[] tokens = BundledModel.ReferencePrompt.Tokens;
-        using IDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
+        using KvDecoderSequence sequence = _decoder.CreateSequence(PruningPolicy.Exact);
         var logits = new float[_decoder.VocabularySize];
         sequence.OpenSegment(tokens.Length);
         int[] broken = [.. tokens[..5], 99_999];

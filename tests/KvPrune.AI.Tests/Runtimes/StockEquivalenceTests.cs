@@ -65,7 +65,7 @@ public sealed class StockEquivalenceTests : IDisposable
     {
         using var stock = new StockDecoder(folder);
         using var pruned = OnnxRuntimeDecoder.Load(GenAIModelFolder.Load(folder), kvByteLimit: null, threads: 1);
-        using IDecoderSequence sequence = pruned.CreateSequence(PruningPolicy.Exact);
+        using KvDecoderSequence sequence = pruned.CreateSequence(PruningPolicy.Exact);
         float[] actual = new float[pruned.VocabularySize];
         float[] expected = [];
         sequence.OpenSegment(prompt.Length);

@@ -140,10 +140,10 @@ public sealed class DeferredSegmentTests : IDisposable
         sequence.OpenDeferredSegment(50, [PruningPolicy.Compact]);
         Assert.Throws<ArgumentOutOfRangeException>(() => sequence.Fill(-1, rows, rows));
         Assert.Throws<ArgumentOutOfRangeException>(() => sequence.Fill(2, rows, rows));
-        Assert.Throws<ArgumentException>("keys", () => sequence.Fill(0, rows[..63], rows));
-        Assert.Throws<ArgumentException>("values", () => sequence.Fill(0, rows, rows[..64]));
-        Assert.Throws<ArgumentException>("queries", () => sequence.Fill(0, rows, rows, rows[..100]));
-        Fails.With(KvCacheStatus.InvalidArgument, () => sequence.Fill(0, rows[..64], rows[..64]), "1 rows", "50");
+        Assert.Throws<ArgumentException>("keys", () => sequence.Fill(0, rows.AsSpan(0, 63), rows));
+        Assert.Throws<ArgumentException>("values", () => sequence.Fill(0, rows, rows.AsSpan(0, 64)));
+        Assert.Throws<ArgumentException>("queries", () => sequence.Fill(0, rows, rows, rows.AsSpan(0, 100)));
+        Fails.With(KvCacheStatus.InvalidArgument, () => sequence.Fill(0, rows.AsSpan(0, 64), rows.AsSpan(0, 64)), "1 rows", "50");
         Fails.With(KvCacheStatus.InvalidArgument, () => sequence.Fill(0, rows, rows), "last 32 tokens", "not of 0");
         var broken = (float[])rows.Clone();
         broken[(50 * 32) + (7 * 32)] = float.PositiveInfinity;

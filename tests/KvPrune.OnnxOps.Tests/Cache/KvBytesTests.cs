@@ -157,10 +157,10 @@ public class KvBytesTests
     {
         using var model = new PrunedAttentionModel(Shape);
         var tail = KvCacheManager.EstimateBytes(model.Manager.Shape, PruningPolicy.Exact, 0).ResidentBytes;
-        using var manager = new KvCacheManager(model.Manager.Shape, byteLimit: 3 * tail + 1000);
+        using var manager = new KvCacheManager(model.Manager.Shape, byteLimit: 3 * tail + 100);
         KvSequence[] sequences = [.. Enumerable.Range(0, 3).Select(_ => manager.CreateSequence(PruningPolicy.Exact))];
         sequences[2].OpenSegment(1);
-        Fails.With(KvCacheStatus.OutOfMemory, () => KvStep.Begin(sequences, 1), "sequence 2 of the step", $"{3 * tail + 1000}");
+        Fails.With(KvCacheStatus.OutOfMemory, () => KvStep.Begin(sequences, 1), "sequence 2 of the step", $"{3 * tail + 100}");
         KvStep.Begin(sequences[..2], 1).Dispose();
         foreach (var sequence in sequences)
             sequence.Dispose();

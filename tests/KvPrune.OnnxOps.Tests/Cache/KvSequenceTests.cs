@@ -20,7 +20,7 @@ public sealed class KvSequenceTests : IDisposable
         Action[] calls =
         [
             () => _ = sequence.Handle, () => _ = sequence.Length, () => sequence.Fork(), () => sequence.OpenSegment(1),
-            sequence.Checkpoint, () => sequence.Rewind(0), () => sequence.GetInfo(), () => sequence.ReadRows(0, 0, [], []),
+            sequence.Checkpoint, () => sequence.Rewind(0), () => sequence.GetInfo(), () => sequence.ReadRows(0, 0, [], []), () => sequence.ReadKept(0, 0),
             () => KvStep.Begin(sequence, 1), () => KvStep.Begin([other, sequence], 1),
         ];
         Assert.All(calls, call => Assert.Throws<ObjectDisposedException>(call));
@@ -109,5 +109,8 @@ public sealed class KvSequenceTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => sequence.ReadRows(1, 0, full, full));
         Assert.Throws<ArgumentOutOfRangeException>(() => sequence.ReadRows(0, 2, full, full));
         Assert.Throws<ArgumentOutOfRangeException>(() => sequence.ReadRows(-1, 0, full, full));
+        Assert.Equal(Enumerable.Repeat(true, 10), sequence.ReadKept(0, 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => sequence.ReadKept(1, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => sequence.ReadKept(0, 2));
     }
 }

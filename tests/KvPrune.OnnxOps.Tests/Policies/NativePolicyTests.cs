@@ -13,7 +13,6 @@ public class NativePolicyTests
         (new() { ValuePattern = SparsityPattern.PerChannel }, "per-channel"),
         (new() { KeyScore = KeyScore.QueryRms }, "ranking K"),
         (new() { ValueScore = ValueScore.OutputWeight }, "ranking V"),
-        (new() { Eviction = new() { TokenBudget = 5 } }, "evicting"),
         (PruningPolicy.ForOutputError(0.1), "error budget"),
         (new() { Layers = [new(), new() { KeySparsity = 0.5 }] }, "per layer"),
     ];

@@ -60,6 +60,7 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         foreach (var t in prompt.LeavingRows.Except(survivors))
             _rows[t] = _rows[t].Evicted();
         _sealed = first + count;
+        _probed.Clear();
         for (var i = _sealed; i < _rows.Count; i++)
             _rows[i] = ToTail(_rows[i].Key.Stored, _rows[i].Value.Stored);
     }

@@ -127,7 +127,7 @@ public class ExternalWeightsTests
         using var first = new ModelFolder(chosen);
         Expect(first, branch.Initializer[0].Name);
 
-        var model = DecoderGraph.Build(new AttentionShape(2, 1, 8));
+        var model = DecoderGraph.Build(new AttentionShape(1, 1, 8));
         var weight = Weight(model);
         model.Graph.Initializer.Remove(weight);
         Place(weight, ("location", File));
@@ -139,7 +139,7 @@ public class ExternalWeightsTests
 
     private static ModelProto External(params (string Key, string Value)[] entries)
     {
-        var model = DecoderGraph.Build(new AttentionShape(2, 1, 8));
+        var model = DecoderGraph.Build(new AttentionShape(1, 1, 8));
         Place(Weight(model), entries);
         return model;
     }

@@ -1,12 +1,11 @@
 // Every allocation of every call fails once: the call says so, and what it was for can be done afterwards.
-#include "allocation_fault.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <functional>
 #include <new>
 
+#include "allocation_fault.h"
 #include "api/kvprune.h"
 #include "cache/handle_table.h"
 #include "cache/model_fixture.h"
@@ -127,8 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Moment{"WholePrompt", 170, 170, 0}, Moment{"FirstChunk", 170, 100, 0},
                     Moment{"SealingChunk", 170, 100, 100}, Moment{"PlainStep", 170, 170, 170},
                     Moment{"StepOverSharedTail", 40, 40, 40}, Moment{"PackingStep", 40, 40, 65},
-                    Moment{"SealingStepOverACheckpoint", 40, 40, 95},
-                    Moment{"SealingStep", 40, 40, 159}),
+                    Moment{"SealingStepOverACheckpoint", 40, 40, 95}, Moment{"SealingStep", 40, 40, 159}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(AllocationFailure, OfAStepIsReportedAndTheStepCanBeTakenAgain) {

@@ -42,7 +42,7 @@ class Calls {
   int Pick(int count) { return static_cast<int>(random_() % static_cast<uint32_t>(count)); }
 
   void MakeOne() {
-    switch (Pick(9)) {
+    switch (Pick(14)) {
       case 0:
         (void)sequence_->OpenDeferredSegment(1 + Pick(150), {{MixedPolicy()}}, Pick(20));
         break;
@@ -53,7 +53,7 @@ class Calls {
         (void)sequence_->BeginProbe(1 + Pick(20));
         break;
       case 3:
-        (void)sequence_->Rewind(Pick(2) == 0 ? 0 : Pick(static_cast<int>(sequence_->length()) + 2));
+        (void)sequence_->Rewind(Pick(4) == 0 ? 0 : Pick(static_cast<int>(sequence_->length()) + 2));
         break;
       case 4: {
         std::shared_ptr<Sequence> fork;
@@ -73,7 +73,7 @@ class Calls {
         break;
       default:
         EndStep();
-        BeginStep();
+        if (Pick(3) > 0) BeginStep();
     }
   }
 
@@ -81,7 +81,8 @@ class Calls {
     kvp_sequence_info info;
     if (!sequence_->GetInfo(&info).ok()) return;
     const int64_t left = info.open_segment_tokens;
-    (void)sequence_->BeginStep(left > 0 ? 1 + Pick(static_cast<int>(left)) : 1);
+    const int tokens = left > 0 && Pick(2) == 0 ? 1 + Pick(static_cast<int>(left)) : static_cast<int>(left);
+    (void)sequence_->BeginStep(std::max(tokens, 1));
   }
 
   // Runs the layers of the open step, if there is one, and keeps or drops it.

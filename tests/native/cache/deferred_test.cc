@@ -283,7 +283,10 @@ TEST(Deferred, RowsCountAsStagingAndTheLimitHolds) {
   const auto source = NewSequence(manager, ExactPolicy());
   ReadDeferred(model, *source, 300, {{MixedPolicy()}}, 0, 20);
   const int64_t row_bytes = kShape.layers * kShape.head_size * static_cast<int64_t>(sizeof(float));
-  EXPECT_EQ(Info(*source).staging_bytes, row_bytes * (2 * kShape.kv_heads * 320 + kShape.query_heads * 32));
+  // Rows, the queries of the window with a number each, and a sink per query head.
+  const int64_t record_bytes = (kShape.query_heads * (32 * (kShape.head_size + 1) + 1) * 4 + 63) / 64 * 64;
+  EXPECT_EQ(Info(*source).staging_bytes,
+            row_bytes * 2 * kShape.kv_heads * 320 + kShape.layers * record_bytes);
   EXPECT_EQ(manager->account()->InUse(MemoryUse::kStaging), Info(*source).staging_bytes);
   const int64_t held = BytesInUse(*manager);
   auto sealed = Seal(*source, MixedPolicy());

@@ -35,7 +35,7 @@ struct Ragged {
         for (const int64_t token : plans[head].kept) tokens[head].push_back(length + token);
       }
       slabs.Reserve();
-      slabs.Add(PackSlab(account, span, plans, keys, values));
+      slabs.Add(PackSlab(account, span, plans, keys, values), true);
       length += span;
     }
   }

@@ -13,9 +13,9 @@ std::string Best(const CpuFeatures& cpu) {
   return FindKernels(cpu, nullptr)->name;
 }
 
-constexpr bool CpuFeatures::* kAvx2Needs[] = {&CpuFeatures::avx2, &CpuFeatures::fma, &CpuFeatures::f16c,
-                                              &CpuFeatures::popcnt};
-constexpr bool CpuFeatures::* kAvx512Needs[] = {
+constexpr bool CpuFeatures::*kAvx2Needs[] = {&CpuFeatures::avx2, &CpuFeatures::fma, &CpuFeatures::f16c,
+                                             &CpuFeatures::popcnt};
+constexpr bool CpuFeatures::*kAvx512Needs[] = {
     &CpuFeatures::avx512f,    &CpuFeatures::avx512bw,    &CpuFeatures::avx512dq,   &CpuFeatures::avx512vl,
     &CpuFeatures::avx512vbmi, &CpuFeatures::avx512vbmi2, &CpuFeatures::avx512vnni, &CpuFeatures::bmi2,
     &CpuFeatures::fma,        &CpuFeatures::popcnt};

@@ -167,6 +167,17 @@ TEST(FiniteTest, FindsTheFirstRowWithNaNOrInfinity) {
 class ThinkValuesTest : public KernelTest {};
 KVPRUNE_ALL_KERNELS(ThinkValuesTest);
 
+Status SelectValueChannels(const HeadCase& head, int64_t pruned, const AttentionRule& rule, int kept,
+                           uint8_t* channels) {
+  const float* keys = head.keys.data();
+  const float* values = head.values.data();
+  double scores[kMaxHeadSize];
+  Status status = ThinkValueScores(head.Queries(), {keys, values, head.tokens, pruned, keys, values, pruned},
+                                   rule, scores);
+  if (status.ok()) SelectBestChannels(scores, head.head_size, kept, channels);
+  return status;
+}
+
 TEST_P(ThinkValuesTest, ScoresAreNormsOfTheOutput) {
   std::mt19937 random(6);
   int turn = 0;
@@ -194,9 +205,7 @@ TEST_P(ThinkValuesTest, ScoresAreNormsOfTheOutput) {
         }
       const int kept = width * 3 / 5;
       std::vector<uint8_t> channels(static_cast<size_t>(kept));
-      ASSERT_TRUE(SelectThinkValueChannels(head.Queries(), head.keys.data(), head.values.data(), tokens,
-                                           pruned, rule, kept, channels.data())
-                      .ok());
+      ASSERT_TRUE(SelectValueChannels(head, pruned, rule, kept, channels.data()).ok());
       ASSERT_TRUE(std::is_sorted(channels.begin(), channels.end()));
       ASSERT_EQ(std::adjacent_find(channels.begin(), channels.end()), channels.end());
       // Everything kept is better than everything removed, but for what bfloat16 products may swap.
@@ -217,9 +226,7 @@ TEST_P(ThinkValuesTest, EqualChannelsKeepTheLowerOnes) {
   HeadCase head(100, 32, 4, 64, &random);
   for (size_t i = 0; i < head.values.size(); ++i) head.values[i] = head.values[i / 64 * 64];
   std::vector<uint8_t> channels(20);
-  ASSERT_TRUE(SelectThinkValueChannels(head.Queries(), head.keys.data(), head.values.data(), 100, 64,
-                                       {64, head.scale}, 20, channels.data())
-                  .ok());
+  ASSERT_TRUE(SelectValueChannels(head, 64, {64, head.scale}, 20, channels.data()).ok());
   for (int j = 0; j < 20; ++j) EXPECT_EQ(channels[j], j);
 }
 
@@ -229,9 +236,7 @@ TEST_P(ThinkValuesTest, NaNIsAnError) {
     HeadCase head(100, 32, 4, 64, &random);
     (in_key ? head.keys : head.values)[10 * 64 + 3] = NAN;
     std::vector<uint8_t> channels(20);
-    EXPECT_EQ(SelectThinkValueChannels(head.Queries(), head.keys.data(), head.values.data(), 100, 64,
-                                       {64, head.scale}, 20, channels.data())
-                  .code(),
+    EXPECT_EQ(SelectValueChannels(head, 64, {64, head.scale}, 20, channels.data()).code(),
               KVP_INVALID_ARGUMENT);
   }
 }

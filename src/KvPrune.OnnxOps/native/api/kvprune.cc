@@ -49,8 +49,7 @@ Status Null(const char* name) {
 
 Status ReadPolicy(const kvp_policy* source, const ModelShape& shape, Policy* policy) {
   if (source == nullptr) return Null("policy");
-  Status status = MakePolicy(*source, shape, policy);
-  return status.ok() ? CheckBuilt(*policy) : status;
+  return MakePolicy(*source, shape, policy);
 }
 
 Status Find(int64_t handle, std::shared_ptr<Sequence>* sequence) {
@@ -106,9 +105,9 @@ const char* kvp_kernels(void) {
 kvp_status kvp_use_kernels(const char* name) {
   return Guard([&]() -> Status {
     if (UseKernels(name)) return {};
-    return {KVP_UNSUPPORTED, std::string(KernelsExist(name) ? "this CPU cannot run the kernels '"
-                                                            : "there are no kernels '") +
-                                 name + "'"};
+    return {KVP_UNSUPPORTED,
+            std::string(KernelsExist(name) ? "this CPU cannot run the kernels '" : "there are no kernels '") +
+                name + "'"};
   });
 }
 
@@ -221,6 +220,11 @@ kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info) {
   return WithSequence(sequence, [&](Sequence& found) { return info ? found.GetInfo(info) : Null("info"); });
 }
 
+kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_t kv_head, kvp_head_info* info) {
+  return WithSequence(
+      sequence, [&](Sequence& found) { return info ? found.GetHead(layer, kv_head, info) : Null("info"); });
+}
+
 kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens) {
   return WithSequence(sequence, [&](Sequence& found) { return found.OpenSegment(tokens); });
 }
@@ -297,7 +301,8 @@ kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, i
       const kvp_status begun = Guard([&] { return found[i]->BeginStep(new_tokens[i]); });
       if (begun == KVP_OK) continue;
       for (int32_t j = 0; j < i; ++j) (void)found[j]->RollbackStep();
-      return {begun, count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
+      return {begun,
+              count > 1 ? "sequence " + std::to_string(i) + " of the step: " + last_error : last_error};
     }
     return {};
   });

@@ -58,7 +58,8 @@ typedef enum kvp_sparsity_pattern {
   KVP_PATTERN_PER_CHANNEL = 1 /* those of one channel in 32 consecutive tokens */
 } kvp_sparsity_pattern;
 
-/* What ranks an element of K, always times its magnitude. Rows of generated tokens rank by magnitude. */
+/* What ranks an element of K, always times its magnitude. No queries are observed for generated tokens, whose
+ * rows rank by magnitude. */
 typedef enum kvp_key_score {
   KVP_KEY_MAGNITUDE = 0,
   KVP_KEY_QUERY_MAGNITUDE = 1, /* MUSTAFAR: sum over the group of the mean |q| of the observed queries */
@@ -101,6 +102,13 @@ typedef struct kvp_layer_sparsity {
 } kvp_layer_sparsity;
 
 /*
+ * With an output_error each layer and KV head removes, in place of the sparsities, as many channels of K and
+ * elements as it can at a prompt's end while ||o' - o|| / ||o|| stays within it: o are the attention outputs
+ * of the observed queries of the head's group before sealing, o' those over the sealed rows, evicted ones
+ * missing, and the rows that stay dense. A head that cannot stay within it removes nothing and stores
+ * integers as bfloat16 instead. Rows of generated tokens, for which nothing is measured, are rounded to the
+ * storages only.
+ *
  * Every sparsity is the fraction removed, in [0, 1). What is left out is 0, which removes nothing; the fields
  * from token_sparsity to second_stage count only with a token_score.
  */
@@ -127,7 +135,7 @@ typedef struct kvp_policy {
   float head_floor;             /* fraction of the even share that adaptive budgets leave each head, [0, 1] */
   int32_t weigh_by_value;       /* 1: scores are multiplied by the norm of W_O v */
   int32_t second_stage;         /* 1: CriticalKV: half by score, half by score times the norm of W_O v */
-  float output_error;           /* largest relative error of attention outputs, (0, 1); 0: sparsities count */
+  float output_error;           /* error budget, (0, 1), see below; 0: the sparsities count */
   int32_t layer_count;          /* 0, or as many as the model has */
   const kvp_layer_sparsity* layers; /* one per layer; null with layer_count 0. Read during the call only. */
 } kvp_policy;
@@ -155,6 +163,20 @@ typedef struct kvp_sequence_info {
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
+
+/* What one KV head keeps of the prompt that was sealed last. All 0 (and no error) before the first. */
+typedef struct kvp_head_info {
+  int64_t tokens;         /* that were sealed */
+  int64_t kept_tokens;    /* of these not evicted */
+  int64_t bytes;          /* of the head's tiles, lists of channels and of tokens */
+  int32_t key_storage;    /* kvp_storage */
+  int32_t value_storage;  /* kvp_storage */
+  int32_t key_channels;   /* kept */
+  int32_t value_channels; /* kept */
+  int32_t key_elements;   /* kept in the rows of 64 tokens */
+  int32_t value_elements; /* kept in the rows of 64 tokens */
+  float output_error;     /* with an error budget that of the attention outputs (output_error), else NaN */
+} kvp_head_info;
 
 typedef struct kvp_manager kvp_manager;
 
@@ -189,8 +211,12 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
 /*
  * Exact bytes of one sequence: a prompt of one segment of prompt_tokens read in chunks of chunk_tokens
  * (0: whole), then generated_tokens decode steps. A run takes scratch on top for as long as one layer runs:
- * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles. The byte
- * limit does not stop it.
+ * the partial sums of a decode step, the expanded tiles and sums of a prompt over sealed tiles, the scores of
+ * what is sealed. The byte limit does not stop it.
+ *
+ * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
+ * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
+ * one, without rows for probe steps, and with the source gone at the end.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
@@ -204,10 +230,14 @@ KVP_API kvp_status kvp_sequence_release(int64_t sequence);
  */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
 KVP_API kvp_status kvp_sequence_get_info(int64_t sequence, kvp_sequence_info* info);
+KVP_API kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_t kv_head,
+                                         kvp_head_info* info);
 /*
  * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
  * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one
- * decode token. Rows still in the dense tail are compressed together with the segment.
+ * decode token. Rows still in the dense tail are compressed together with the segment; of the queries that
+ * score tokens only the segment's count, for those rows too. KVP_INVALID_STATE under a policy with global
+ * head_budgets or scores by reconstruction, which need a deferred segment.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
 /*
@@ -223,14 +253,17 @@ KVP_API kvp_status kvp_sequence_open_deferred_segment(int64_t sequence, int64_t 
  * One layer's rows of an open deferred segment without a run of the graph: keys, with their rotary embedding,
  * and values are [kv_heads, tokens, head_size], where tokens must be the segment's. queries are the rotated
  * queries of the segment's last query_tokens tokens, [query_tokens, query_heads, head_size]: at least as many
- * as the policies observe, null and 0 where none do. The tokens count when every layer was filled.
+ * as the policies observe, null and 0 where none do. They are taken to attend with a scale of
+ * 1 / sqrt(head_size), without softcap, window and sinks. The tokens count when every layer was filled.
+ * KVP_INVALID_STATE where a policy scores tokens by all queries (accumulated or expected attention).
  */
 KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t tokens, const float* keys,
                                      const float* values, const float* queries, int64_t query_tokens);
 /*
  * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
  * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
- * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept.
+ * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores by
+ * reconstruction and no probe step was committed.
  */
 KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
 /* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
@@ -257,12 +290,16 @@ KVP_API kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
  * graph runs, commit makes them part of the sequences, rollback drops them in every layer. Begin takes all
  * sequences or none; commit is refused unless every layer ran. Rolling back the last chunk of a segment after
- * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
+ * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open. So
+ * does rolling back any but the first chunk after a layer ran, where a policy sums up attention or queries of
+ * the whole segment.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
 /*
  * A step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
- * are dropped when the step is committed or rolled back: the sequence stays as it is.
+ * are dropped when the step is committed or rolled back: the sequence stays as it is. Where a policy scores by
+ * reconstruction, their attention raises the scores of the segment's tokens, of all steps together (also that
+ * of layers which ran before a step was rolled back).
  */
 KVP_API kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);

@@ -1,42 +1,83 @@
 #include "cache/estimate.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "cache/dense_tail.h"
 #include "cache/pack_ahead.h"
 #include "cache/prompt_rows.h"
 #include "cache/tile_slab.h"
+#include "pruning/eviction_budget.h"
+#include "pruning/token_budgets.h"
 
 namespace kvprune {
+
+namespace {
+
+// Bytes of each layer's slab of a prompt. Where the scores divide a budget among heads it is the most that
+// rounding to whole tiles can make of it, under an error budget the most that it may take.
+std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, int64_t tokens) {
+  std::vector<int64_t> bytes(static_cast<size_t>(shape.layers), 0);
+  const int64_t leaving = policy.SealableTiles(tokens) * kTileTokens;
+  if (leaving == 0) return bytes;
+  const int64_t all_tiles = leaving / kTileTokens;
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    const TileFormat format = PromptTileFormat(policy, layer, shape.head_size);
+    const int64_t budget = LeavingToKeep(policy, shape.layers, layer, tokens, leaving);
+    std::vector<HeadRun> runs(static_cast<size_t>(shape.kv_heads));
+    if (budget == leaving || policy.eviction.heads == HeadBudgets::kUniform) {
+      const int64_t tiles = RoundToTiles(budget, leaving) / kTileTokens;
+      std::fill(runs.begin(), runs.end(), HeadRun{format, tiles, tiles < all_tiles});
+    } else {
+      int64_t left = (shape.kv_heads * (budget + kTileTokens / 2) + kTileTokens - 1) / kTileTokens;
+      for (HeadRun& run : runs) {
+        run = {format, std::min(left, all_tiles), true};
+        left -= run.tiles;
+      }
+    }
+    bytes[static_cast<size_t>(layer)] = TileSlab::Bytes(leaving, runs);
+  }
+  return bytes;
+}
+
+}  // namespace
 
 kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_t prompt_tokens,
                            int64_t generated_tokens, int64_t chunk_tokens) {
   const int64_t tail = DenseTail::Bytes(shape, policy);
   const int64_t layers = shape.layers;
-  const int64_t tiles = policy.SealableTiles(prompt_tokens);
-  const int64_t slab =
-      tiles > 0 ? TileSlab::Bytes(PromptTileFormat(policy, shape.head_size), shape.kv_heads, tiles) : 0;
+  const std::vector<int64_t> slabs = SlabBytes(shape, policy, prompt_tokens);
+  const int64_t all_slabs = std::accumulate(slabs.begin(), slabs.end(), int64_t{0});
   const int64_t rows =
       prompt_tokens > 0 ? PromptRows::Bytes(shape, PromptNeeds::Of(policy), prompt_tokens, prompt_tokens) : 0;
 
-  const int64_t generated_slab =
-      TileSlab::Bytes(GeneratedTileFormat(policy, shape.head_size), shape.kv_heads, 1);
-  const int64_t dense = prompt_tokens - tiles * kTileTokens;
+  std::vector<int64_t> generated;  // bytes of one tile's slab in the first layers together
+  generated.push_back(0);
+  for (int layer = 0; layer < shape.layers; ++layer)
+    generated.push_back(
+        generated.back() +
+        TileSlab::Bytes(GeneratedTileFormat(policy, layer, shape.head_size), shape.kv_heads, 1));
+  const int64_t dense = prompt_tokens - policy.SealableTiles(prompt_tokens) * kTileTokens;
+  const int64_t packed = PackAhead::PackedLayers(policy, shape.layers, dense);
+  const int64_t sealed = tail + all_slabs + generated[static_cast<size_t>(packed)];
 
   kvp_estimate estimate = {};
-  const bool whole = chunk_tokens <= 0 || chunk_tokens >= prompt_tokens;
-  const int64_t packed = PackAhead::PackedLayers(policy, shape.layers, dense);
-  if (whole) {
-    estimate.prefill_peak_bytes = tail + rows + layers * slab + packed * generated_slab;
+  if (policy.NeedsDeferredSegment()) {
+    // The source, and what is sealed from it.
+    estimate.prefill_peak_bytes = tail + layers * rows + sealed;
+  } else if (chunk_tokens <= 0 || chunk_tokens >= prompt_tokens) {
+    estimate.prefill_peak_bytes = rows + sealed;
   } else {
-    // A layer's rows are freed when it is sealed, and only then a tile may be packed ahead: what is held
-    // grows or shrinks evenly up to the last layer that packs one, then evenly to the end.
-    const auto held = [&](int64_t sealed) {  // while the next layer is being sealed
-      return (layers - sealed) * rows + (sealed + 1) * slab + std::min(sealed, packed) * generated_slab;
-    };
-    estimate.prefill_peak_bytes =
-        tail + std::max({held(0), held(std::min(packed, layers - 1)), held(layers - 1),
-                         layers * slab + packed * generated_slab});
+    // A layer's rows are freed when it is sealed, and only then a tile may be packed ahead.
+    estimate.prefill_peak_bytes = sealed;
+    int64_t made = tail;  // of slabs and tiles packed ahead
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      made += slabs[static_cast<size_t>(layer)];
+      estimate.prefill_peak_bytes = std::max(estimate.prefill_peak_bytes, made + (layers - layer) * rows);
+      if (layer < packed)
+        made += generated[static_cast<size_t>(layer) + 1] - generated[static_cast<size_t>(layer)];
+    }
   }
 
   const int64_t generated_tiles = policy.SealableTiles(dense + generated_tokens);
@@ -44,8 +85,8 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
       PackAhead::PackedLayers(policy, shape.layers, dense + generated_tokens - generated_tiles * kTileTokens);
   // The checkpoint at the prompt's end keeps its own tail once the live one is sealed.
   const int64_t tails = generated_tiles > 0 && prompt_tokens > 0 ? 2 : 1;
-  estimate.resident_bytes =
-      tails * tail + layers * slab + (layers * generated_tiles + packed_at_end) * generated_slab;
+  estimate.resident_bytes = tails * tail + all_slabs + generated_tiles * generated.back() +
+                            generated[static_cast<size_t>(packed_at_end)];
   return estimate;
 }
 

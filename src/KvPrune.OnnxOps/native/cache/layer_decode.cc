@@ -66,14 +66,13 @@ class DecodeBatch {
     for (const LayerRows& rows : batch_)
       if (rows.sequence->StepPacks(parameters_.layer) != nullptr) packing_.push_back(rows.sequence);
     const size_t packs = packing_.size() * static_cast<size_t>(shape_.kv_heads);
-    tasks.For(packs + work_.size(), [this, packs](size_t index) {
-      if (index < packs)
-        Pack(index);
-      else
-        Attend(index - packs);
+    status = tasks.Try(packs + work_.size(), [this, packs](size_t index) {
+      if (index < packs) return Pack(index);
+      Attend(index - packs);
+      return Status();
     });
-    Merge();
-    return {};
+    if (status.ok()) Merge();
+    return status;
   }
 
  private:
@@ -157,11 +156,11 @@ class DecodeBatch {
                   partials_ + static_cast<int64_t>(index) * PartialFloats());
   }
 
-  void Pack(size_t index) const {
+  Status Pack(size_t index) const {
     const Sequence& sequence = *packing_[index / static_cast<size_t>(shape_.kv_heads)];
-    PackTailTile(sequence.tail(), parameters_.layer,
-                 static_cast<int>(index % static_cast<size_t>(shape_.kv_heads)),
-                 *sequence.StepPacks(parameters_.layer));
+    return PackTailTile(sequence.manager(), sequence.policy(), sequence.tail(), sequence.sealed_tokens(),
+                        parameters_.layer, static_cast<int>(index % static_cast<size_t>(shape_.kv_heads)),
+                        *sequence.StepPacks(parameters_.layer));
   }
 
   void Merge() const {

@@ -32,15 +32,17 @@ struct Block {
 
 class FollowUp {
  public:
-  FollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows)
+  FollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
+           float* past)
       : parameters_(parameters),
         rows_(rows),
         prompt_rows_(prompt_rows),
+        past_(past),
         sequence_(*rows.sequence),
         shape_(sequence_.shape()),
         slabs_(sequence_.slabs(parameters.layer)),
         head_rows_(static_cast<int64_t>(sequence_.step_tokens()) * shape_.group()) {
-    for (const auto& [slab, first_token] : slabs_)
+    for (const auto& [slab, first_token, prompt] : slabs_)
       for (int head = 0; head < shape_.kv_heads; ++head)
         fewer_values_ = fewer_values_ || slab->value_channels(head) != nullptr;
   }
@@ -111,6 +113,9 @@ class FollowUp {
       for (int j = 0; j < shape_.head_size; ++j) query[j] *= parameters_.scale;
     }
     AttendSealed(kv_head, first_row, row_count, queries, gathered, tile, blocks, fewer);
+    for (int64_t row = 0; past_ != nullptr && row < row_count; ++row)
+      past_[(first_row + row) / shape_.group() * shape_.query_heads + QueryHead(kv_head, first_row + row)] =
+          LogSum(blocks[row / kMaxQueryRows].state, static_cast<int>(row % kMaxQueryRows));
     AttendNew(kv_head, first_row, row_count, queries, tile, blocks);
     for (int64_t block = 0; block < count; ++block)
       Finish(kv_head, first_row + block * kMaxQueryRows, blocks[block]);
@@ -222,6 +227,7 @@ class FollowUp {
   const LayerParameters& parameters_;
   const LayerRows& rows_;
   const PromptRows& prompt_rows_;
+  float* const past_;  // [tokens, query_heads]; null: not wanted
   const Sequence& sequence_;
   const ModelShape& shape_;
   const SlabList& slabs_;
@@ -234,8 +240,8 @@ class FollowUp {
 }  // namespace
 
 Status AttendFollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
-                      TaskRunner& tasks) {
-  return FollowUp(parameters, rows, prompt_rows).Run(tasks);
+                      TaskRunner& tasks, float* past) {
+  return FollowUp(parameters, rows, prompt_rows, past).Run(tasks);
 }
 
 }  // namespace kvprune

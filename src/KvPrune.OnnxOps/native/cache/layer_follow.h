@@ -7,9 +7,10 @@ namespace kvprune {
 
 // Attention of a prompt step's tokens over the layer's sealed tiles and then, causally, over `prompt_rows`,
 // in which the step's own rows have been written. Every tile is expanded to floats once for many query rows,
-// one tile per thread at a time.
+// one tile per thread at a time. `past`, where not null, takes [tokens, query_heads] logarithms of the sums
+// of e^logit over the sealed rows (QueryRows::past).
 Status AttendFollowUp(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows,
-                      TaskRunner& tasks);
+                      TaskRunner& tasks, float* past);
 
 }  // namespace kvprune
 

@@ -4,27 +4,11 @@
 #include "cache/layer.h"
 #include "cache/layer_follow.h"
 #include "cache/pack_ahead.h"
+#include "cache/record_step.h"
 #include "cache/seal_layer.h"
 
 namespace kvprune {
 namespace {
-
-// What sealing needs beside the rows. The queries are kept rotated, as the dense kernel does not give them
-// back.
-void Collect(const LayerParameters& parameters, const LayerRows& rows, const PromptRows& prompt_rows) {
-  const Sequence& sequence = *rows.sequence;
-  const ModelShape& shape = sequence.shape();
-  const int64_t width = static_cast<int64_t>(shape.query_heads) * shape.head_size;
-  const int64_t read = sequence.length() - sequence.segment_start();  // tokens of the segment
-  for (int64_t t = std::max<int64_t>(0, prompt_rows.first_observed() - read); t < sequence.step_tokens();
-       ++t) {
-    float* slot = prompt_rows.ObservedQuery(read + t);
-    std::memcpy(slot, rows.query + t * width, static_cast<size_t>(width) * sizeof(float));
-    if (!parameters.rotary.active()) continue;
-    for (int head = 0; head < shape.query_heads; ++head)
-      parameters.rotary.Rotate(slot + static_cast<int64_t>(head) * shape.head_size, sequence.length() + t);
-  }
-}
 
 void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, PromptRows& prompt_rows,
                   TaskRunner& tasks) {
@@ -46,18 +30,34 @@ void WriteNewRows(const LayerParameters& parameters, const LayerRows& rows, Prom
 }
 
 Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, TaskRunner& tasks) {
-  const std::shared_ptr<MemoryAccount>& account = sequence.manager().account();
   const int64_t dense_rows = sequence.dense_rows() + sequence.step_tokens();
   std::shared_ptr<TileSlab> slab;
-  Status status =
-      SealPromptRows(account, sequence.shape(), sequence.policy(), prompt_rows, dense_rows, tasks, &slab);
+  const LayerSeal seal = {sequence.manager(),
+                          sequence.policy(),
+                          layer,
+                          prompt_rows,
+                          sequence.slabs(layer),
+                          sequence.sealed_tokens(),
+                          dense_rows,
+                          sequence.length() + sequence.step_tokens() - sequence.segment_start()};
+  std::vector<KeptTokens> kept;
+  Status status = ChooseTokens({&seal, 1}, tasks, &kept);
+  if (status.ok()) status = SealPromptRows(seal, kept[0], tasks, &slab);
   if (!status.ok()) return status;
   const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
   std::shared_ptr<TileSlab> packed;
-  status = PackAheadOfPrompt(account, sequence.shape(), sequence.policy(), tail, dense_rows, layer, tasks,
-                             &packed);
+  status = PackAheadOfPrompt(seal.manager, seal.policy, tail, seal.sealed_tokens + seal.leaving(),
+                             seal.sealed_tokens + dense_rows, layer, tasks, &packed);
   if (status.ok()) sequence.KeepPacked(layer, std::move(packed));
   return status;
+}
+
+// Where attention is to be recorded over rows of which some are sealed.
+Status AllocatePast(const Sequence& sequence, const PromptRecord& record, Buffer* past) {
+  if (sequence.sealed_tokens() == 0 || !record.needs().Attends()) return {};
+  const int64_t floats = static_cast<int64_t>(sequence.step_tokens()) * sequence.shape().query_heads;
+  return Buffer::Allocate(sequence.manager().account(), MemoryUse::kScratch,
+                          floats * static_cast<int64_t>(sizeof(float)), past);
 }
 
 }  // namespace
@@ -66,15 +66,21 @@ Status RunPromptLayer(const LayerParameters& parameters, const LayerRows& rows, 
                       TaskRunner& tasks) {
   Sequence& sequence = *rows.sequence;
   PromptRows& prompt_rows = sequence.PreparePromptRows(parameters.layer);
-  if (!sequence.StepProbes()) Collect(parameters, rows, prompt_rows);
+  Buffer past;  // QueryRows::past of every query head and token
   if (dense != nullptr && sequence.sealed_tokens() == 0) {
     Status status = dense->Run(rows, prompt_rows, sequence.dense_rows(), sequence.step_tokens());
     if (!status.ok()) return status;
   } else {
     WriteNewRows(parameters, rows, prompt_rows, tasks);
-    Status status = AttendFollowUp(parameters, rows, prompt_rows, tasks);
+    Status status = AllocatePast(sequence, prompt_rows.record(), &past);
+    if (!status.ok()) return status;
+    status = AttendFollowUp(parameters, rows, prompt_rows, tasks, reinterpret_cast<float*>(past.data()));
     if (!status.ok()) return status;
   }
+  Status status =
+      RecordStep(parameters, rows, reinterpret_cast<const float*>(past.data()), prompt_rows, tasks);
+  if (!status.ok()) return status;
+  past.Free();
   return sequence.StepSeals() ? SealLayer(parameters.layer, sequence, prompt_rows, tasks) : Status();
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cache/dense_tail.h"
+#include "cache/manager.h"
 #include "cache/parallel.h"
 #include "cache/tile_slab.h"
 #include "pruning/policy.h"
@@ -44,14 +45,16 @@ struct PackAhead {
   }
 };
 
-// Packs the tail's oldest 64 rows of one head into the only tile of `slab`, keeping every channel.
-void PackTailTile(const DenseTail& tail, int layer, int kv_head, const TileSlab& slab);
+// Packs the tail's oldest 64 rows of one head into the only tile of `slab`, keeping every channel. No queries
+// are observed while generating: scores by them are magnitudes here. `first_token` is the first row's.
+Status PackTailTile(const Manager& manager, const Policy& policy, const DenseTail& tail, int64_t first_token,
+                    int layer, int kv_head, const TileSlab& slab);
 
-// At the end of a prompt that left `dense_rows` rows since the last sealed ones, the newest of them in
-// `tail`: packs its oldest tile of `layer` where it is to be packed by now. Elsewhere `slab` stays null.
-Status PackAheadOfPrompt(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
-                         const Policy& policy, const DenseTail& tail, int64_t dense_rows, int layer,
-                         TaskRunner& tasks, std::shared_ptr<TileSlab>* slab);
+// At the end of a prompt, when `tail` holds the tokens from `first_token` to `length`: packs its oldest tile
+// of `layer` where it is to be packed by now. Elsewhere `slab` stays null.
+Status PackAheadOfPrompt(const Manager& manager, const Policy& policy, const DenseTail& tail,
+                         int64_t first_token, int64_t length, int layer, TaskRunner& tasks,
+                         std::shared_ptr<TileSlab>* slab);
 
 }  // namespace kvprune
 

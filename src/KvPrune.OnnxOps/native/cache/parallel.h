@@ -1,7 +1,13 @@
 #ifndef KVPRUNE_CACHE_PARALLEL_H_
 #define KVPRUNE_CACHE_PARALLEL_H_
 
+#include <algorithm>
 #include <cstddef>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "cache/status.h"
 
 namespace kvprune {
 
@@ -13,6 +19,7 @@ class TaskRunner {
 
   template <typename Task>
   void For(size_t count, const Task& task) {
+    if (count == 0) return;
     if (count == 1) {
       task(0);
       return;
@@ -20,6 +27,32 @@ class TaskRunner {
     Run(
         count, [](void* context, size_t index) { (*static_cast<const Task*>(context))(index); },
         const_cast<Task*>(&task));
+  }
+
+  // The same of tasks that return a Status and may allocate. The result is the first failing task's.
+  template <typename Task>
+  Status Try(size_t count, const Task& task) {
+    std::mutex mutex;
+    size_t first = count;
+    Status failure;
+    For(count, [&](size_t index) {
+      Status status = Caught(task, index);
+      if (status.ok()) return;
+      const std::lock_guard lock(mutex);
+      if (index < first) failure = std::move(status);
+      first = std::min(first, index);
+    });
+    return failure;
+  }
+
+ private:
+  template <typename Task>
+  static Status Caught(const Task& task, size_t index) {
+    try {
+      return task(index);
+    } catch (const std::bad_alloc&) {
+      return {KVP_OUT_OF_MEMORY, "out of memory"};
+    }
   }
 
  protected:

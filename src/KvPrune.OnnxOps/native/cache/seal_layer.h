@@ -4,20 +4,19 @@
 #include <cstdint>
 #include <memory>
 
+#include "cache/choose_tokens.h"
 #include "cache/dense_tail.h"
-#include "cache/memory.h"
+#include "cache/manager.h"
 #include "cache/parallel.h"
 #include "cache/prompt_rows.h"
+#include "cache/slab_list.h"
 #include "cache/tile_slab.h"
 #include "pruning/policy.h"
 
 namespace kvprune {
 
-// Compresses under `policy` what leaves its window of one layer's `dense_rows` rows at the end of a prompt:
-// the oldest policy.SealableTiles(dense_rows) tiles. `slab` stays null when none do. `rows` must have kept
-// what PromptNeeds::Of(policy) names.
-Status SealPromptRows(const std::shared_ptr<MemoryAccount>& account, const ModelShape& shape,
-                      const Policy& policy, const PromptRows& rows, int64_t dense_rows, TaskRunner& tasks,
+// Compresses the `kept` ones of the rows that leave the window. `slab` stays null when none leave.
+Status SealPromptRows(const LayerSeal& seal, const KeptTokens& kept, TaskRunner& tasks,
                       std::shared_ptr<TileSlab>* slab);
 
 // Writes the rows that stay, those after the sealed ones, into `tail` from its row 0 on.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <limits>
 #include <string>
 
 #include "cache/pack_ahead.h"
@@ -12,7 +14,6 @@ namespace kvprune {
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
-      generated_format_(GeneratedTileFormat(policy, manager_->shape().head_size)),
       slabs_(manager_->shape().layers, SlabList(manager_->shape().kv_heads)),
       packed_(manager_->shape().layers) {
   manager_->CountSequences(1);
@@ -66,6 +67,13 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
 
 Status Sequence::OpenSegment(int64_t tokens) {
   const std::lock_guard lock(mutex_);
+  if (policy_.NeedsReconstruction())
+    return {KVP_INVALID_STATE,
+            "a policy that scores tokens by their reconstruction needs a deferred segment and probe steps"};
+  if (policy_.eviction.heads == HeadBudgets::kGlobal)
+    return {
+        KVP_INVALID_STATE,
+        "global head budgets compare all layers, whose rows are there together only in a deferred segment"};
   return Open(tokens, PromptNeeds::Of(policy_));
 }
 
@@ -159,10 +167,15 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   return {};
 }
 
+Status Sequence::CheckHead(int layer, int kv_head) const {
+  if (layer >= 0 && layer < shape().layers && kv_head >= 0 && kv_head < shape().kv_heads) return {};
+  return {KVP_INVALID_ARGUMENT,
+          "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+}
+
 Status Sequence::CheckRows(int layer, int kv_head, int64_t rows) const {
-  if (layer < 0 || layer >= shape().layers || kv_head < 0 || kv_head >= shape().kv_heads)
-    return {KVP_INVALID_ARGUMENT,
-            "there is no KV head " + std::to_string(kv_head) + " in layer " + std::to_string(layer)};
+  Status status = CheckHead(layer, kv_head);
+  if (!status.ok()) return status;
   if (rows != length_)
     return {KVP_INVALID_ARGUMENT,
             "the buffers hold " + std::to_string(rows) + " rows, the sequence " + std::to_string(length_)};
@@ -190,6 +203,7 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   keys += sealed_ * shape().head_size;
   values += sealed_ * shape().head_size;
   const int64_t dense = dense_rows();
+  if (dense == 0) return {};
   if (segment_ && !segment_->rows.empty()) {
     const size_t bytes = static_cast<size_t>(dense) * shape().head_size * sizeof(float);
     std::memcpy(keys, segment_->rows[layer].keys(kv_head), bytes);
@@ -197,6 +211,32 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   } else {
     tail_->Read(layer, kv_head, 0, static_cast<int>(dense), keys, values);
   }
+  return {};
+}
+
+Status Sequence::GetHead(int layer, int kv_head, kvp_head_info* info) {
+  const std::lock_guard lock(mutex_);
+  Status status = CheckHead(layer, kv_head);
+  if (!status.ok()) return status;
+  *info = {};
+  info->output_error = std::numeric_limits<float>::quiet_NaN();
+  const SlabList& slabs = slabs_[layer];
+  const auto newest =
+      std::find_if(std::make_reverse_iterator(slabs.end()), std::make_reverse_iterator(slabs.begin()),
+                   [](const SlabList::Entry& entry) { return entry.prompt; });
+  if (newest == std::make_reverse_iterator(slabs.begin())) return {};
+  const TileSlab& slab = *newest->slab;
+  const TileFormat& format = slab.format(kv_head);
+  info->tokens = slab.tokens();
+  info->kept_tokens = slab.tiles(kv_head) * kTileTokens;
+  info->bytes = slab.HeadBytes(kv_head);
+  info->key_storage = static_cast<int32_t>(format.key.storage);
+  info->value_storage = static_cast<int32_t>(format.value.storage);
+  info->key_channels = format.key_channels;
+  info->value_channels = format.value_channels;
+  info->key_elements = format.key.nonzeros;
+  info->value_elements = format.value.nonzeros;
+  info->output_error = slab.output_error(kv_head);
   return {};
 }
 

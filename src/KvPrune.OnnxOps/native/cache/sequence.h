@@ -52,6 +52,7 @@ class Sequence {
   Status ReadRows(int layer, int kv_head, int64_t rows, float* keys, float* values);
   // kept[t] = 1 where the head still has token t's row, else 0.
   Status ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept);
+  Status GetHead(int layer, int kv_head, kvp_head_info* info);
   // Refuses every later step, so that a released sequence cannot be left inside one.
   Status Close();
 
@@ -73,9 +74,12 @@ class Sequence {
   // Committed rows after the sealed ones: in the tail, or in the prompt rows of an open segment.
   int64_t dense_rows() const { return length_ - sealed_; }
   int64_t segment_start() const { return segment_->start; }
+  int64_t segment_tokens() const { return segment_->tokens; }
 
-  // Run: the prompt rows of `layer`, filled up to dense_rows().
+  // Run: the prompt rows of `layer`, filled up to dense_rows(), with what was recorded of them.
   PromptRows& PreparePromptRows(int layer);
+  // Run: the step is about to change what earlier steps of its segment left.
+  void SpoilSegment() { step_->spoiled_segment = length_ > segment_->start; }
   // Run: whether the step's tokens belong to no segment.
   bool StepProbes() const { return step_->probes; }
   // Run: whether the step fills its segment, so that the layer is to be sealed.
@@ -97,6 +101,7 @@ class Sequence {
     PromptNeeds needs;
     bool deferred = false;
     int64_t probe_tokens = 0;        // most tokens of a probe step
+    bool probed = false;             // a probe step was committed
     std::vector<PromptRows> rows{};  // per layer; empty while the whole segment is read in one step
     std::vector<bool> filled{};      // layers of a deferred segment whose rows came without a step
   };
@@ -112,7 +117,8 @@ class Sequence {
     TileSlabs new_slabs;              // per layer, of a prompt that seals
     TileSlabs packs;                  // per layer, joins packed_ at commit
     std::shared_ptr<DenseTail> tail;  // replaces tail_ at commit
-    bool consumed_rows = false;       // a layer's committed prompt rows were sealed and freed
+    // A layer's rows or record are no longer as the segment's earlier steps left them.
+    bool spoiled_segment = false;
   };
   struct SavedState {
     int64_t length;
@@ -126,6 +132,7 @@ class Sequence {
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
 
   Status CheckIdle() const;
+  Status CheckHead(int layer, int kv_head) const;
   Status CheckRows(int layer, int kv_head, int64_t rows) const;
   void AddCheckpoint();
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
@@ -134,6 +141,8 @@ class Sequence {
   Status Open(int64_t tokens, const PromptNeeds& needs);
   // Whether a deferred segment is open and has all its tokens.
   Status CheckFull() const;
+  // What a step would have recorded of a filled layer.
+  void RecordFilled(int layer, PromptRecord& record) const;
   // Creates the rows of the segment in every layer, filled up to dense_rows(), unless they are there.
   Status PrepareSegmentRows();
   int64_t SegmentEnd() const { return segment_->start + segment_->tokens; }
@@ -147,11 +156,10 @@ class Sequence {
   Status CheckComplete() const;
   void ReserveForSealing();
   Status PlanPacking(Step* step) const;
-  void Seal(TileSlabs& slabs);
+  void Seal(TileSlabs& slabs, bool prompt);
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
-  const TileFormat generated_format_;
 
   std::mutex mutex_;
   bool closed_ = false;

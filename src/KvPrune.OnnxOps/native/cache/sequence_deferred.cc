@@ -1,5 +1,6 @@
 // The half of Sequence that deals with deferred segments: read once, sealed as often as wanted.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -8,6 +9,7 @@
 #include "cache/seal_layer.h"
 #include "cache/sequence.h"
 #include "cache/thread_runner.h"
+#include "cache/tile_walk.h"
 
 namespace kvprune {
 
@@ -48,8 +50,13 @@ Status Sequence::Fill(int layer, int64_t tokens, const float* keys, const float*
   status = PrepareSegmentRows();
   if (!status.ok()) return status;
 
-  const PromptRows& rows = segment_->rows[layer];
-  const int64_t observed = tokens - rows.first_observed();
+  if (segment_->needs.Accumulates())
+    return {
+        KVP_INVALID_STATE,
+        "the policies that the segment was opened for score tokens by all of its queries, which only steps "
+        "that read it see"};
+  PromptRows& rows = segment_->rows[layer];
+  const int64_t observed = tokens - rows.record().first_observed();
   if (query_tokens < observed)
     return {KVP_INVALID_ARGUMENT,
             "the policies that the segment was opened for need the queries of its last " +
@@ -68,12 +75,34 @@ Status Sequence::Fill(int layer, int64_t tokens, const float* keys, const float*
   }
   const int64_t query_floats = shape().query_heads * row_floats;
   if (observed > 0)
-    std::memcpy(rows.ObservedQuery(rows.first_observed()), queries + (query_tokens - observed) * query_floats,
+    std::memcpy(rows.record().ObservedQuery(rows.record().first_observed()),
+                queries + (query_tokens - observed) * query_floats,
                 static_cast<size_t>(observed * query_floats) * sizeof(float));
+  RecordFilled(layer, rows.record());
   segment_->filled[layer] = true;
   if (std::find(segment_->filled.begin(), segment_->filled.end(), false) == segment_->filled.end())
     length_ += tokens;
   return {};
+}
+
+// How a filled layer attends is not known: as one without softcap, window and sinks.
+void Sequence::RecordFilled(int layer, PromptRecord& record) const {
+  const int size = shape().head_size;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(size));
+  record.SetRule({size, scale});
+  constexpr int64_t kFirstRow = 0;
+  for (int64_t index = record.first_observed(); index < segment_->tokens; ++index)
+    for (int head = 0; head < shape().query_heads; ++head) {
+      float query[kMaxHeadSize];
+      const float* source = record.ObservedQuery(index) + static_cast<int64_t>(head) * size;
+      std::transform(source, source + size, query, [scale](float x) { return x * scale; });
+      const int kv_head = head / shape().group();
+      AttentionState state;
+      state.Reset(1, size);
+      AttendSlabs(slabs_[layer], kv_head, 0, slabs_[layer].Tiles(kv_head), query, 1, size, &kFirstRow, 0,
+                  &state);
+      record.ObservedPast(index)[head] = LogSum(state, 0);
+    }
 }
 
 // The source's slabs come first, as they are; the tail's rows and the segment's are sealed together, as at
@@ -84,6 +113,9 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   if (status.ok()) status = CheckFull();
   if (status.ok()) status = segment_->needs.Cover(policy, segment_->tokens);
   if (!status.ok()) return status;
+  if (policy.NeedsReconstruction() && !segment_->probed)
+    return {KVP_INVALID_STATE,
+            "the policy scores tokens by their reconstruction, but no probe step followed the segment"};
   std::shared_ptr<Sequence> made;
   status = Create(manager_, policy, &made);
   if (!status.ok()) return status;
@@ -94,21 +126,30 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   made->slab_bytes_ = slab_bytes_;
 
   ThreadTaskRunner tasks;
+  std::vector<LayerSeal> seals;
+  for (int layer = 0; layer < shape().layers; ++layer)
+    seals.push_back({*manager_, policy, layer, segment_->rows[layer], slabs_[layer], sealed_, dense_rows(),
+                     segment_->tokens});
+  const bool global = policy.eviction.heads == HeadBudgets::kGlobal;
+  std::vector<KeptTokens> kept;
+  if (global) status = ChooseTokens(seals, tasks, &kept);
+  if (!status.ok()) return status;
   TileSlabs slabs(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
-    const PromptRows& rows = segment_->rows[layer];
+    if (!global) status = ChooseTokens({&seals[layer], 1}, tasks, &kept);
+    if (!status.ok()) return status;
     std::shared_ptr<TileSlab> slab;
-    status = SealPromptRows(manager_->account(), shape(), policy, rows, dense_rows(), tasks, &slab);
+    status = SealPromptRows(seals[layer], kept[global ? layer : 0], tasks, &slab);
     if (!status.ok()) return status;
     slabs[layer] = std::move(slab);
-    WriteTailRows(shape(), policy, rows, dense_rows(), layer, *made->tail_);
+    WriteTailRows(shape(), policy, segment_->rows[layer], dense_rows(), layer, *made->tail_);
     std::shared_ptr<TileSlab> packed;
-    status = PackAheadOfPrompt(manager_->account(), shape(), policy, *made->tail_, dense_rows(), layer, tasks,
-                               &packed);
+    status = PackAheadOfPrompt(*manager_, policy, *made->tail_, sealed_ + seals[layer].leaving(), length_,
+                               layer, tasks, &packed);
     if (!status.ok()) return status;
     made->packed_[layer] = std::move(packed);
   }
-  made->Seal(slabs);
+  made->Seal(slabs, true);
   made->AddCheckpoint();
   *sealed = std::move(made);
   return {};

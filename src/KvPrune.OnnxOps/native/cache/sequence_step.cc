@@ -82,7 +82,9 @@ Status Sequence::PlanPacking(Step* step) const {
   for (int layer = 0; due > 0; ++layer) {
     if (packed_[layer]) continue;
     std::shared_ptr<TileSlab> slab;
-    Status status = TileSlab::Create(manager_->account(), generated_format_, shape().kv_heads, 1, &slab);
+    Status status =
+        TileSlab::Create(manager_->account(), GeneratedTileFormat(policy_, layer, shape().head_size),
+                         shape().kv_heads, 1, &slab);
     if (!status.ok()) return status;
     step->packs[layer] = std::move(slab);
     --due;
@@ -117,6 +119,7 @@ void Sequence::EndLayer(int layer, bool done) {
 
 PromptRows& Sequence::PreparePromptRows(int layer) {
   if (!StepIsWholeSegment()) return segment_->rows[layer];
+  step_->whole.record().Clear();
   for (int head = 0; head < shape().kv_heads; ++head)
     tail_->Read(layer, head, 0, static_cast<int>(dense_rows()), step_->whole.keys(head),
                 step_->whole.values(head));
@@ -132,7 +135,7 @@ const DenseTail& Sequence::FinishSealedLayer(int layer, std::shared_ptr<const Ti
   if (!whole) {
     // Frees this layer before the next one seals: the peak is one layer less.
     source = PromptRows();
-    step_->consumed_rows = true;
+    SpoilSegment();
   }
   return tail;
 }
@@ -156,6 +159,7 @@ Status Sequence::CommitStep() {
   Status status = CheckComplete();
   if (!status.ok()) return status;
   if (step_->probes) {
+    segment_->probed = true;
     step_.reset();
     return {};
   }
@@ -170,7 +174,7 @@ Status Sequence::CommitStep() {
       DenseTail& target = step_->tail ? *step_->tail : *tail_;
       target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense) + 1 - kTileTokens);
     }
-    Seal(prompt ? step_->new_slabs : packed_);
+    Seal(prompt ? step_->new_slabs : packed_, prompt);
     if (step_->tail) tail_ = std::move(step_->tail);
   }
   step_.reset();
@@ -182,13 +186,13 @@ Status Sequence::CommitStep() {
 }
 
 // Appends one slab per layer (null in every one: nothing left the window).
-void Sequence::Seal(TileSlabs& slabs) {
+void Sequence::Seal(TileSlabs& slabs, bool prompt) {
   if (!slabs[0]) return;
   sealed_ += slabs[0]->tokens();
   last_sealing_ = length_;
   for (int layer = 0; layer < shape().layers; ++layer) {
     slab_bytes_ += slabs[layer]->bytes();
-    slabs_[layer].Add(std::move(slabs[layer]));
+    slabs_[layer].Add(std::move(slabs[layer]), prompt);
   }
 }
 
@@ -196,11 +200,12 @@ Status Sequence::RollbackStep() {
   const std::lock_guard lock(mutex_);
   if (!step_) return {};
   if (step_->layer_running) return {KVP_BUSY, "the sequence is in a run"};
-  const bool consumed = step_->consumed_rows;
+  const bool spoiled = step_->spoiled_segment;
   step_.reset();
   if (!segment_) return {};
-  if (consumed) {
-    // Sealing freed rows that earlier steps of the segment had committed. What came before it is untouched.
+  if (spoiled) {
+    // Rows that earlier steps of the segment had committed were freed, or what the step's attention adds to
+    // theirs was added. What came before the segment is untouched.
     length_ = segment_->start;
     segment_.reset();
   } else if (length_ == segment_->start) {

@@ -17,6 +17,7 @@ class SlabList {
   struct Entry {
     std::shared_ptr<const TileSlab> slab;
     int64_t first_token;  // of the sequence
+    bool prompt;          // sealed at a prompt's end
   };
 
   explicit SlabList(int kv_heads) : kv_heads_(kv_heads) {}
@@ -44,9 +45,9 @@ class SlabList {
   int64_t RowsBefore(int kv_head, int64_t token) const {
     if (token <= 0 || entries_.empty()) return 0;
     const size_t index = LastOf([&](size_t i) { return entries_[i].first_token <= token; });
-    const auto& [slab, first_token] = entries_[index];
-    return FirstTile(kv_head, index) * kTileTokens +
-           slab->RowsBefore(kv_head, std::clamp<int64_t>(token - first_token, 0, slab->tokens()));
+    const Entry& entry = entries_[index];
+    const int64_t inside = std::clamp<int64_t>(token - entry.first_token, 0, entry.slab->tokens());
+    return FirstTile(kv_head, index) * kTileTokens + entry.slab->RowsBefore(kv_head, inside);
   }
 
   // Makes room for one more.
@@ -54,13 +55,13 @@ class SlabList {
     if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 1);
     first_tiles_.reserve(entries_.capacity() * static_cast<size_t>(kv_heads_));
   }
-  void Add(std::shared_ptr<const TileSlab> slab) {
+  void Add(std::shared_ptr<const TileSlab> slab, bool prompt) {
     for (int head = 0; head < kv_heads_; ++head) {
       const int64_t first = Tiles(head);
       first_tiles_.push_back(first);
     }
     const int64_t token = Tokens();
-    entries_.push_back({std::move(slab), token});
+    entries_.push_back({std::move(slab), token, prompt});
   }
   void KeepFirst(size_t count) {
     entries_.erase(entries_.begin() + count, entries_.end());

@@ -19,7 +19,7 @@ void ReadSlabs(const SlabList& slabs, int kv_head, int head_size, int64_t tokens
   std::fill_n(values, tokens * head_size, 0.0f);
   float tile_keys[kTileTokens * kMaxHeadSize];
   float tile_values[kTileTokens * kMaxHeadSize];
-  for (const auto& [slab, first_token] : slabs) {
+  for (const auto& [slab, first_token, prompt] : slabs) {
     int64_t row = 0;  // of the head's tiles
     for (int64_t token = 0; token < slab->tokens(); ++token) {
       if (!IsKept(slab->kept(kv_head), token)) continue;
@@ -37,7 +37,7 @@ void ReadSlabs(const SlabList& slabs, int kv_head, int head_size, int64_t tokens
 
 void ReadKeptTokens(const SlabList& slabs, int kv_head, int64_t tokens, uint8_t* kept) {
   std::fill_n(kept, tokens, uint8_t{0});
-  for (const auto& [slab, first_token] : slabs)
+  for (const auto& [slab, first_token, prompt] : slabs)
     for (int64_t token = 0; token < slab->tokens(); ++token)
       kept[first_token + token] = IsKept(slab->kept(kv_head), token) ? 1 : 0;
 }

@@ -13,6 +13,7 @@ struct Parts {
   int64_t kept = 0;
   int64_t key_channels = 0;
   int64_t value_channels = 0;
+  int64_t end = 0;
   int64_t bytes = 0;
 };
 
@@ -32,7 +33,8 @@ Parts PartsOf(int64_t tokens, std::span<const HeadRun> heads) {
   parts.kept = parts.pad + static_cast<int64_t>(kOverreadBytes);
   parts.key_channels = parts.kept + kept;
   parts.value_channels = parts.key_channels + keys;
-  parts.bytes = (parts.value_channels + values + 63) / 64 * 64;
+  parts.end = parts.value_channels + values;
+  parts.bytes = (parts.end + 63) / 64 * 64;
   return parts;
 }
 
@@ -76,12 +78,18 @@ void TileSlab::LayOut(std::span<const HeadRun> heads) {
     const bool fewer_values = RemovesValueChannels(run.format);
     heads_.push_back({tiles, keys, fewer_values ? values : nullptr,
                       run.evicted ? reinterpret_cast<uint64_t*>(kept) : nullptr, run.tiles,
-                      static_cast<int>(format - formats_.begin())});
+                      static_cast<int>(format - formats_.begin()), run.output_error});
     tiles += run.tiles * static_cast<int64_t>(run.format.stride);
     if (run.evicted) kept += tokens_ / 8;
     keys += run.format.key_channels;
     if (fewer_values) values += run.format.value_channels;
   }
+}
+
+int64_t TileSlab::HeadBytes(int kv_head) const {
+  const HeadRun run{format(kv_head), tiles(kv_head), kept(kv_head) != nullptr};
+  const Parts parts = PartsOf(tokens_, {&run, 1});
+  return parts.pad + parts.end - parts.kept;
 }
 
 int64_t TileSlab::RowsBefore(int kv_head, int64_t count) const {

@@ -2,6 +2,7 @@
 #define KVPRUNE_CACHE_TILE_SLAB_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -16,6 +17,8 @@ struct HeadRun {
   TileFormat format;
   int64_t tiles;         // may be 0; span / 64 unless rows were evicted
   bool evicted = false;  // the tiles hold some of the tokens only, those of a bitmap
+  // Measured when the format was chosen by an error budget: see kvp_head_info.
+  float output_error = std::numeric_limits<float>::quiet_NaN();
 };
 
 // Sealed tiles of one layer over a span of tokens, for every KV head a run of its own. Written once, then
@@ -50,6 +53,10 @@ class TileSlab {
   // Null: all of them.
   uint64_t* kept(int kv_head) const { return heads_[kv_head].kept; }
 
+  float output_error(int kv_head) const { return heads_[kv_head].output_error; }
+  // Of one head's tiles, bitmap and channels.
+  int64_t HeadBytes(int kv_head) const;
+
   // How many rows of the head's tiles are of the span's first `count` tokens.
   int64_t RowsBefore(int kv_head, int64_t count) const;
 
@@ -61,6 +68,7 @@ class TileSlab {
     uint64_t* kept;
     int64_t tiles;
     int format;  // of formats_
+    float output_error;
   };
 
   TileSlab() = default;

@@ -54,6 +54,10 @@ void MergeChannels(const AttentionState& from, int query_rows, int head_size, co
   });
 }
 
+float LogSum(const AttentionState& state, int row) {
+  return state.sum[row] > 0 ? state.max[row] + std::log(state.sum[row]) : -INFINITY;
+}
+
 void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,
                      float* const* output) {
   for (int row = 0; row < query_rows; ++row) {

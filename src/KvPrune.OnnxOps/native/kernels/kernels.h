@@ -99,6 +99,8 @@ void MergeAttention(const AttentionState& from, int query_rows, int head_size, A
 // The same where `from` has only `count` channels, which are channels[0..count) of `into`.
 void MergeChannels(const AttentionState& from, int query_rows, int head_size, const uint8_t* channels,
                    int count, AttentionState* into);
+// The logarithm of the sum of e^logit over what query row r has seen; minus infinity for nothing.
+float LogSum(const AttentionState& state, int row);
 // output[r] = accumulator / sum for r in [0, query_rows); rows that saw nothing give zeros. `sinks`, where
 // not null, is one logit per query row that joins the softmax with a value of zeros (arXiv 2309.17453).
 void FinishAttention(const AttentionState& state, int query_rows, int head_size, const float* sinks,
@@ -111,7 +113,7 @@ void RotateHalves(float* row, int rotary_size, const float* cosine, const float*
 void RotateInterleaved(float* row, int rotary_size, const float* cosine, const float* sine);
 
 // pack_tile with the elements to keep given: masks are [64, head_size] bytes, not 0 for what stays, and not
-// looked at where the section is no bitmap. Any instruction set. False, with a tile that reads as nothing
+// looked at where the section is no bitmap; null: as pack_tile chooses. Any instruction set. False, with a tile that reads as nothing
 // sensible, where a mask does not set exactly the section's `nonzeros` elements of the kept channels.
 [[nodiscard]] bool PackMaskedTile(const TileFormat& format, const float* keys, const float* values,
                                   size_t row_stride, const uint8_t* key_channels,

@@ -28,15 +28,13 @@ void Rotate(const RotaryRows& rotary, const PairRotation* pairs, double* vector,
   }
 }
 
-}  // namespace
-
-void RotateAhead(const RotaryRows& rotary, int64_t position, int head_size, double* mean,
-                 double* covariance) {
-  if (rotary.cosine == nullptr || rotary.positions <= 0) return;
+// The mean rotation of the positions ahead; false where there is none.
+bool Average(const RotaryRows& rotary, int64_t position, PairRotation* pairs) {
+  if (rotary.cosine == nullptr || rotary.positions <= 0) return false;
   const int64_t first = std::min(position, rotary.positions - 1);
   const int64_t end = std::max(first + 1, std::min(position + kExpectedPositions, rotary.positions));
   const int half = rotary.rotary_size / 2;
-  PairRotation pairs[kMaxHeadSize / 2] = {};
+  std::fill_n(pairs, half, PairRotation{});
   for (int64_t p = first; p < end; ++p)
     for (int pair = 0; pair < half; ++pair) {
       pairs[pair].cosine += static_cast<double>(rotary.cosine[p * half + pair]);
@@ -46,6 +44,24 @@ void RotateAhead(const RotaryRows& rotary, int64_t position, int head_size, doub
     pairs[pair].cosine /= static_cast<double>(end - first);
     pairs[pair].sine /= static_cast<double>(end - first);
   }
+  return true;
+}
+
+}  // namespace
+
+void AverageRotation(const RotaryRows& rotary, int64_t position, float* cosine, float* sine) {
+  PairRotation pairs[kMaxHeadSize / 2];
+  if (!Average(rotary, position, pairs)) return;
+  for (int pair = 0; pair < rotary.rotary_size / 2; ++pair) {
+    cosine[pair] = static_cast<float>(pairs[pair].cosine);
+    sine[pair] = static_cast<float>(pairs[pair].sine);
+  }
+}
+
+void RotateAhead(const RotaryRows& rotary, int64_t position, int head_size, double* mean,
+                 double* covariance) {
+  PairRotation pairs[kMaxHeadSize / 2];
+  if (!Average(rotary, position, pairs)) return;
   Rotate(rotary, pairs, mean, 1);
   for (int i = 0; i < head_size; ++i) Rotate(rotary, pairs, covariance + i, head_size);
   for (int i = 0; i < head_size; ++i)

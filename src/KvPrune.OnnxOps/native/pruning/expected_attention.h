@@ -49,6 +49,11 @@ struct RotaryRows {
 // Positions ahead over which the rotation is averaged.
 inline constexpr int64_t kExpectedPositions = 512;
 
+// The mean of rows [position, position + kExpectedPositions) of the caches, cosine and sine [rotary_size /
+// 2]. Where the caches end it is of what is left of them, at least of their last position. None without
+// rotation.
+void AverageRotation(const RotaryRows& rotary, int64_t position, float* cosine, float* sine);
+
 // Turns mean and covariance of queries before rotation into those of the next kExpectedPositions queries from
 // `position` on: R mean and R covariance R^T with the averaged rotation R (arXiv 2510.00636, section 3).
 // Where the caches end the average is over what is left of them, at least their last position.

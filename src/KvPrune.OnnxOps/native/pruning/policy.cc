@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pruning/element_masks.h"
+
 namespace kvprune {
 namespace {
 
-TileFormat MakeFormat(const Policy& policy, int head_size, int channels) {
-  return MakeTileFormat(head_size, channels, policy.key_storage, KeptElements(policy.key_sparsity, channels),
-                        policy.value_storage, KeptElements(policy.value_sparsity, head_size));
-}
-
-Status NotBuilt(const char* what) {
-  return {KVP_UNSUPPORTED, std::string("pruning policy: ") + what + " is not built in this version yet"};
+SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int head_size) {
+  const int channels = KeptChannels(setting.channels, head_size);
+  const int elements = pattern == SparsityPattern::kPerToken
+                           ? kTileTokens * KeptElements(setting.elements, channels)
+                           : kTileTokens / kChannelGroupTokens *
+                                 KeptElements(setting.elements, kChannelGroupTokens) * channels;
+  return {setting.storage, channels, elements};
 }
 
 }  // namespace
@@ -36,18 +38,6 @@ bool Policy::NeedsOutputGram() const {
          eviction.weigh_by_value || eviction.second_stage;
 }
 
-Status CheckBuilt(const Policy& policy) {
-  if (policy.value_channel_sparsity > 0) return NotBuilt("removing V channels");
-  if (policy.key_pattern != SparsityPattern::kPerToken || policy.value_pattern != SparsityPattern::kPerToken)
-    return NotBuilt("the per-channel pattern");
-  if (policy.key_score != KeyScore::kMagnitude) return NotBuilt("ranking K by anything but magnitude");
-  if (policy.value_score != ValueScore::kMagnitude) return NotBuilt("ranking V by anything but magnitude");
-  if (policy.eviction.active()) return NotBuilt("evicting tokens");
-  if (policy.output_error > 0) return NotBuilt("an error budget");
-  if (!policy.layers.empty()) return NotBuilt("a sparsity per layer");
-  return {};
-}
-
 int KeptChannels(float sparsity, int head_size) {
   // Fractions arrive as float: 0.7f of 80 channels must still be 56.
   constexpr double kRounding = 1e-4;
@@ -59,12 +49,36 @@ int KeptElements(float sparsity, int width) {
   return std::max(1, static_cast<int>(std::lround((1.0 - static_cast<double>(sparsity)) * width)));
 }
 
-TileFormat PromptTileFormat(const Policy& policy, int head_size) {
-  return MakeFormat(policy, head_size, KeptChannels(policy.key_channel_sparsity, head_size));
+TileFormat MakeFormat(const Policy& policy, const EntrySetting& key, const EntrySetting& value,
+                      int head_size) {
+  return MakeTileFormat(head_size, Content(key, policy.key_pattern, head_size),
+                        Content(value, policy.value_pattern, head_size));
 }
 
-TileFormat GeneratedTileFormat(const Policy& policy, int head_size) {
-  return MakeFormat(policy, head_size, head_size);
+EntrySetting PromptKeySetting(const Policy& policy, int layer) {
+  if (policy.output_error > 0) return {FinestStorage(policy.key_storage), 0, 0};
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return {policy.key_storage, sparsity.key_channels, sparsity.keys};
+}
+
+EntrySetting PromptValueSetting(const Policy& policy, int layer) {
+  if (policy.output_error > 0) return {FinestStorage(policy.value_storage), 0, 0};
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return {policy.value_storage, sparsity.value_channels, sparsity.values};
+}
+
+TileFormat PromptTileFormat(const Policy& policy, int layer, int head_size) {
+  return MakeFormat(policy, PromptKeySetting(policy, layer), PromptValueSetting(policy, layer), head_size);
+}
+
+TileFormat GeneratedTileFormat(const Policy& policy, int layer, int head_size) {
+  const LayerSparsity sparsity = policy.ForLayer(layer);
+  return MakeFormat(policy, {policy.key_storage, 0, sparsity.keys},
+                    {policy.value_storage, 0, sparsity.values}, head_size);
+}
+
+Storage FinestStorage(Storage storage) {
+  return storage == Storage::kInt8 || storage == Storage::kInt4 ? Storage::kBFloat16 : storage;
 }
 
 }  // namespace kvprune

@@ -23,9 +23,6 @@ enum class TokenScore : uint8_t {
 };
 enum class HeadBudgets : uint8_t { kUniform = 0, kAdaptive = 1, kGlobal = 2 };
 
-// Consecutive tokens whose entries of one channel compete in the per-channel pattern (arXiv 2505.22913).
-inline constexpr int kPatternTokens = 32;
-
 // Which of a prompt's tokens are evicted; see kvp_policy.
 struct Eviction {
   TokenScore score = TokenScore::kAll;
@@ -85,6 +82,10 @@ struct Policy {
   bool NeedsExpectedAttention() const { return eviction.score == TokenScore::kExpectedAttention; }
   // The attention of queries that repeat the prompt.
   bool NeedsReconstruction() const { return eviction.score == TokenScore::kReconstruction; }
+  // All layers' rows at once, or steps after the prompt.
+  bool NeedsDeferredSegment() const {
+    return NeedsReconstruction() || eviction.heads == HeadBudgets::kGlobal;
+  }
   // The Gram matrices of the output projection.
   bool NeedsOutputGram() const;
 
@@ -109,20 +110,36 @@ struct Policy {
 // context.
 Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* policy);
 
-// Refuses what is described but not built in this version.
-Status CheckBuilt(const Policy& policy);
-
 // ThinK removes floor(lambda * head_size) channels (arXiv 2407.21018), never all of them.
 int KeptChannels(float sparsity, int head_size);
 // MUSTAFAR keeps round((1 - s) * width) elements of a row or of a channel's group, at least one (arXiv
 // 2505.22913).
 int KeptElements(float sparsity, int width);
 
-// Tiles sealed at a prompt's end carry ThinK's channel mask; those sealed while generating keep every
-// channel, as in the paper. Generated rows still in the tail when a later prompt ends are sealed with that
-// prompt.
-TileFormat PromptTileFormat(const Policy& policy, int head_size);
-TileFormat GeneratedTileFormat(const Policy& policy, int head_size);
+// How K or V rows are stored, and what is removed of them first.
+struct EntrySetting {
+  Storage storage;
+  float channels;  // fraction removed
+  float elements;  // of the remaining channels'
+
+  bool operator==(const EntrySetting&) const = default;
+};
+
+// The format of tiles with these settings and the policy's patterns.
+TileFormat MakeFormat(const Policy& policy, const EntrySetting& key, const EntrySetting& value,
+                      int head_size);
+
+// What tiles of `layer` that are sealed at a prompt's end keep; with an error budget the most that they may.
+EntrySetting PromptKeySetting(const Policy& policy, int layer);
+EntrySetting PromptValueSetting(const Policy& policy, int layer);
+TileFormat PromptTileFormat(const Policy& policy, int layer, int head_size);
+// Tiles sealed while generating keep every channel, as in ThinK's paper, and under an error budget every
+// element, as nothing is measured for them. Generated rows still in the tail when a later prompt ends are
+// sealed with that prompt.
+TileFormat GeneratedTileFormat(const Policy& policy, int layer, int head_size);
+
+// What the rows of an error budget that allows nothing are stored as: bfloat16 where `storage` is integers.
+Storage FinestStorage(Storage storage);
 
 }  // namespace kvprune
 

@@ -32,12 +32,10 @@ class QueryBlock {
         AttendPanel(span, token, std::min<int64_t>(kPanelRows, range.end - token), panel);
     }
     for (int lane = 0; lane < rows; ++lane) {
-      if (rule_.sinks == nullptr) continue;
-      const float sink = rule_.sinks[(first_row + lane) % queries.group];
-      const float max = std::max(max_[lane], sink);
-      sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
-                   std::exp(static_cast<double>(sink) - max);
-      max_[lane] = max;
+      const int64_t token = (first_row + lane) / queries.group;
+      const int64_t head = (first_row + lane) % queries.group;
+      if (rule_.sinks != nullptr) Join(lane, rule_.sinks[head]);
+      if (queries.past != nullptr) Join(lane, queries.past[token * queries.past_stride + head]);
     }
   }
 
@@ -92,13 +90,22 @@ class QueryBlock {
       const float* query = queries.rows + token * queries.stride + head * rule_.head_size;
       for (int j = 0; j < rule_.head_size; ++j) transposed_[j * kPanelLanes + lane] = query[j] * rule_.scale;
       const int64_t position = queries.Position(token);
-      first_seen_[lane] = rule_.window > 0 && position >= rule_.window ? position + 1 - rule_.window : 0;
+      first_seen_[lane] = rule_.FirstSeen(position);
       seen_end_[lane] = position + 1;
       first_ = std::min(first_, first_seen_[lane]);
       end_ = std::max(end_, seen_end_[lane]);
       all_first_ = std::max(all_first_, first_seen_[lane]);
       all_end_ = std::min(all_end_, seen_end_[lane]);
     }
+  }
+
+  // A logit without a row joins the softmax.
+  void Join(int lane, float logit) {
+    if (std::isinf(logit) && logit < 0) return;
+    const float max = std::max(max_[lane], logit);
+    sum_[lane] = sum_[lane] * std::exp(static_cast<double>(max_[lane]) - max) +
+                 std::exp(static_cast<double>(logit) - max);
+    max_[lane] = max;
   }
 
   // Rows of the span that some lane sees.

@@ -7,7 +7,9 @@
 namespace kvprune {
 
 // The queries of one KV head's group: [count, group, head_size] rotated floats, `stride` of them from token
-// to token. Query i is at positions[i], or at first_position + i where `positions` is null.
+// to token. Query i is at positions[i], or at first_position + i where `positions` is null. Rows that are
+// nowhere else can join the softmax through `past`: the logarithm of the sum of e^logit over them, for every
+// query [count, group], `past_stride` from token to token; minus infinity for none, null for none at all.
 struct QueryRows {
   const float* rows;
   int64_t stride;
@@ -15,6 +17,8 @@ struct QueryRows {
   int group;
   int64_t first_position;
   const int64_t* positions = nullptr;
+  const float* past = nullptr;
+  int64_t past_stride = 0;
 
   int64_t Position(int64_t index) const {
     return positions != nullptr ? positions[index] : first_position + index;
@@ -37,6 +41,11 @@ struct AttentionRule {
   float softcap = 0;             // 0: none
   int64_t window = 0;            // the newest tokens that a query sees, its own among them; 0: all
   const float* sinks = nullptr;  // [group] logits that join every softmax; null: none
+
+  // The oldest position that a query sees.
+  int64_t FirstSeen(int64_t position) const {
+    return window > 0 && position >= window ? position + 1 - window : 0;
+  }
 };
 
 // Floats of scratch that the two functions below need for `tokens` keys in `spans` spans. A caller with

@@ -20,26 +20,23 @@ void SelectBestChannels(const double* scores, int head_size, int kept, uint8_t* 
   std::sort(channels, channels + kept);
 }
 
-void SelectThinkChannels(const float* queries, int query_count, int64_t query_stride, int group,
-                         const float* keys, int64_t key_count, int head_size, int kept, uint8_t* channels) {
+void ThinkKeyScores(const QueryRows& observed, const float* keys, int64_t key_count, int head_size,
+                    double* scores) {
   double query_squares[kMaxHeadSize] = {};
   double key_squares[kMaxHeadSize] = {};
-  for (int i = 0; i < query_count; ++i)
-    for (int g = 0; g < group; ++g) {
-      const float* query = queries + i * query_stride + static_cast<int64_t>(g) * head_size;
+  for (int64_t i = 0; i < observed.count; ++i)
+    for (int g = 0; g < observed.group; ++g) {
+      const float* query = observed.rows + i * observed.stride + static_cast<int64_t>(g) * head_size;
       for (int j = 0; j < head_size; ++j) query_squares[j] += static_cast<double>(query[j]) * query[j];
     }
   for (int64_t t = 0; t < key_count; ++t) {
     const float* key = keys + t * head_size;
     for (int j = 0; j < head_size; ++j) key_squares[j] += static_cast<double>(key[j]) * key[j];
   }
-  // The means' denominators are equal for every channel of a head and do not change the order.
-  double scores[kMaxHeadSize];
   for (int j = 0; j < head_size; ++j) {
     const double score = query_squares[j] * key_squares[j];
     scores[j] = std::isnan(score) ? std::numeric_limits<double>::infinity() : score;
   }
-  SelectBestChannels(scores, head_size, kept, channels);
 }
 
 }  // namespace kvprune

@@ -86,7 +86,8 @@ public sealed class GenAIDecoderTests : IDisposable
     {
         // More than are kept, so that generators are made, made longer, shortened, kept and dropped.
         using var reference = TestDecoders.LoadOnnxRuntime(BundledModel.Folder);
-        using IDecoderSequence shared = _decoder.CreateSequence(PruningPolicy.Compact), sharedReference = reference.CreateSequence(PruningPolicy.Compact);
+        using IDecoderSequence shared = _decoder.CreateSequence(PruningPolicy.Compact);
+        using KvDecoderSequence sharedReference = reference.CreateSequence(PruningPolicy.Compact);
         _decoder.Read(shared, Prompt, 64);
         reference.Read(sharedReference, Prompt, 64);
         for (int round = 0; round < 2; round++)
