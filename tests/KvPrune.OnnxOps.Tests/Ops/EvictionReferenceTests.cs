@@ -65,6 +65,18 @@ public sealed class EvictionReferenceTests : IDisposable
         Assert.InRange(unclear, 0, 1);
     }
 
+    [Fact]
+    public void Layers_have_sparsities_of_their_own()
+    {
+        var shape = Shapes[0];
+        var policy = Evicting(new() { Sparsity = 0.5 }) with
+        {
+            Layers = [new() { TokenSparsity = 0.2 }, new(), new() { TokenSparsity = 0.8, KeyChannelSparsity = 0.25 }],
+        };
+        var random = new Random(1);
+        Assert.True(Compare(shape, policy, prompt: 300, second: 100, random));
+    }
+
     private static PruningPolicy Evicting(TokenEviction eviction) =>
         new() { KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, Eviction = eviction };
 
