@@ -45,9 +45,9 @@ class SlabList {
   int64_t RowsBefore(int kv_head, int64_t token) const {
     if (token <= 0 || entries_.empty()) return 0;
     const size_t index = LastOf([&](size_t i) { return entries_[i].first_token <= token; });
-    const auto& [slab, first_token] = entries_[index];
-    return FirstTile(kv_head, index) * kTileTokens +
-           slab->RowsBefore(kv_head, std::clamp<int64_t>(token - first_token, 0, slab->tokens()));
+    const Entry& entry = entries_[index];
+    const int64_t inside = std::clamp<int64_t>(token - entry.first_token, 0, entry.slab->tokens());
+    return FirstTile(kv_head, index) * kTileTokens + entry.slab->RowsBefore(kv_head, inside);
   }
 
   // Makes room for one more.
