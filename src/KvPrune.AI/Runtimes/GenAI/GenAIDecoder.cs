@@ -74,13 +74,16 @@ internal sealed class GenAIDecoder : IDecoderRuntime
 
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => _grammars.CreateSampler(guidance, new TokenSampler(sampling));
 
-    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
-        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
+    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens, int probeTokens = 0) =>
+        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens, probeTokens);
 
     public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
         Run(sequence, tokens, logits, cancellation);
+
+    public void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
+        Run(sequence, tokens, logits, cancellation, probe: true);
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {
@@ -96,10 +99,11 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         _cache.Dispose();
     }
 
-    private void Run(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    private void Run(
+        IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation, bool probe = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(logits.Length, VocabularySize, nameof(logits));
-        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], cancellation);
+        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], cancellation, probe);
     }
 
     /// <summary>Makes the first generator: some settings of a folder are refused only then.</summary>
