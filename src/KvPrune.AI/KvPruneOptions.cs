@@ -21,6 +21,12 @@ public sealed class KvPruneOptions
     public string? GenAILibraryFolder { get; set; }
 
     /// <summary>What is kept of prompts and answers in the KV cache, unless a request says otherwise.</summary>
+    /// <remarks>
+    /// A policy with <see cref="PruningPolicy.NeedsDeferredSegment"/> (KVzip, global head budgets) evicts tokens of what comes
+    /// first only: the shared document (<see cref="Chat.KvPruneChatExtensions.AsSharedDocument"/>), else the first prompt of the
+    /// conversation. Questions and answers after it keep theirs. While it reads that, all layers are uncompressed, in 32 bits;
+    /// KVzip reads it twice, a part of at most <see cref="PrefillChunkTokens"/> at a time, for which the context needs room.
+    /// </remarks>
     public PruningPolicy Policy { get; set; } = PruningPolicy.Compact;
 
     /// <summary>
@@ -45,8 +51,8 @@ public sealed class KvPruneOptions
     public int? Threads { get; set; }
 
     /// <summary>
-    /// Prompts whose KV cache is kept, so that a follow-up question or an equal prompt does not read them again; the least
-    /// recently used one goes first. 0 keeps none.
+    /// Prompts and shared documents whose KV cache is kept, so that a follow-up question, another question about the document
+    /// or an equal prompt does not read them again; the least recently used one goes first. 0 keeps none.
     /// </summary>
     public int MaxCachedPrompts { get; set; } = 4;
 }

@@ -57,7 +57,7 @@ public sealed class SharedDocumentTests
     public async Task Cancelling_the_repetition_leaves_nothing_behind()
     {
         FactDocument document = FactDocument.Create(62, 80, 1);
-        using KvPrunedChatClient client = Load(KvZip);
+        using KvPrunedChatClient client = BundledClient.Load(options => (options.Policy, options.PrefillChunkTokens) = (KvZip, 64));
         var engine = (InferenceEngine)client.GetService(typeof(InferenceEngine))!;
         KvCacheStatistics before = engine.GetCacheStatistics();
         using var cancellation = new CancellationTokenSource();

@@ -80,15 +80,15 @@ internal sealed class GenAIDecoder : IDecoderRuntime
     public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
-        Run(sequence, tokens, logits, cancellation);
+        Run(sequence, tokens, logits, probe: false, cancellation);
 
     public void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
-        Run(sequence, tokens, logits, cancellation, probe: true);
+        Run(sequence, tokens, logits, probe: true, cancellation);
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(sequences.Length, 1, nameof(sequences));
-        Run(sequences[0], tokens, logits, CancellationToken.None);
+        Run(sequences[0], tokens, logits, probe: false, CancellationToken.None);
     }
 
     public void Dispose()
@@ -99,11 +99,10 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         _cache.Dispose();
     }
 
-    private void Run(
-        IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation, bool probe = false)
+    private void Run(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(logits.Length, VocabularySize, nameof(logits));
-        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], cancellation, probe);
+        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], probe, cancellation);
     }
 
     /// <summary>Makes the first generator: some settings of a folder are refused only then.</summary>

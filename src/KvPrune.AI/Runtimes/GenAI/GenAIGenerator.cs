@@ -45,9 +45,9 @@ internal sealed class GenAIGenerator : IDisposable
     /// <param name="sequence">Any sequence of the graph's cache manager.</param>
     /// <param name="tokens">Token ids.</param>
     /// <param name="logits">Receives the logits after the last one, [vocabulary].</param>
-    /// <param name="cancellation">Stops the run in progress.</param>
     /// <param name="probe">Whether they follow a full deferred segment and are dropped.</param>
-    public void Run(KvSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation, bool probe)
+    /// <param name="cancellation">Stops the run in progress.</param>
+    public void Run(KvSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         AlignTo(checked((int)sequence.Length)); // also after a probe or a run that failed, which has left its tokens here

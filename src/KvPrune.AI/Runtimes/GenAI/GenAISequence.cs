@@ -18,10 +18,10 @@ internal sealed class GenAISequence(KvSequence sequence, GeneratorPool generator
 
     public KvSequenceInfo GetInfo() => sequence.GetInfo();
 
-    public void Run(ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation, bool probe = false)
+    public void Run(ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         _generator ??= generators.Rent();
-        _generator.Run(sequence, tokens, logits, cancellation, probe);
+        _generator.Run(sequence, tokens, logits, probe, cancellation);
     }
 
     public void Dispose()
