@@ -207,7 +207,7 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         if (policy.NeedsProbes && Probed.Count == 0) throw new InvalidOperationException("No probe came before.");
         return runtime.Track(new ToySequence(runtime, policy)
         {
-            Tokens = [.. Tokens], Ends = [.. Ends, Tokens.Count], Blocks = [.. Blocks, new ToyBlock(Staged)], _tail = _tail,
+            Tokens = [.. Tokens], Ends = [.. Ends], Blocks = [.. Blocks, new ToyBlock(Staged)], _tail = _tail,
         });
     }
 
@@ -231,10 +231,11 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         foreach (int token in tokens) Tokens.Add(token);
         _open -= tokens.Length;
         Staged += tokens.Length;
-        if (_open > 0 || _probeTokens >= 0) return;
+        if (_open > 0) return;
+        Ends.Add(Tokens.Count);
+        if (_probeTokens >= 0) return;
         Blocks.Add(new ToyBlock(Staged));
         Staged = 0;
-        Ends.Add(Tokens.Count);
     }
 
     /// <summary>What a failure while the segment was being compressed does.</summary>
