@@ -169,8 +169,9 @@ TEST_P(Evictions, BytesAreThoseOfTheEstimate) {
         EXPECT_EQ(BytesInUse(*manager), estimate.resident_bytes) << tokens;
       else
         EXPECT_LE(BytesInUse(*manager), estimate.resident_bytes) << tokens;
+      // What may be evicted takes a bit per token and head.
       EXPECT_LE(estimate.resident_bytes,
-                EstimateBytes(kShape, ExactPolicy(), tokens, 70, chunk).resident_bytes);
+                EstimateBytes(kShape, ExactPolicy(), tokens, 70, chunk).resident_bytes + kShape.layers * 128);
     }
 }
 
