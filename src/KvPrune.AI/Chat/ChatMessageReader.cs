@@ -54,7 +54,7 @@ internal static class ChatMessageReader
                     throw Refuse(message, content);
             }
         }
-        return new TemplateMessage(Role(message.Role), text.ToString()) { ToolCalls = calls };
+        return new TemplateMessage(Role(message.Role), text.ToString()) { ToolCalls = calls, IsSharedDocument = message.IsSharedDocument() };
     }
 
     // Templates take one result a message.
@@ -69,6 +69,7 @@ internal static class ChatMessageReader
             {
                 ToolCallId = result.CallId,
                 ToolName = functions.GetValueOrDefault(result.CallId),
+                IsSharedDocument = message.IsSharedDocument(),
             };
         }
     }

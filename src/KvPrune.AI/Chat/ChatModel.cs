@@ -13,6 +13,8 @@ namespace KvPrune.AI.Chat;
 /// <summary>A loaded model folder: engine, tokenizer and chat template, with the defaults of its requests.</summary>
 internal sealed class ChatModel : IDisposable
 {
+    private const string RepeatInstruction = "\n\nRepeat the text above word for word:\n";
+
     private readonly LoadedModel _model;
 
     /// <param name="engine">The engine over the model's decoder; disposed with this.</param>
@@ -62,6 +64,7 @@ internal sealed class ChatModel : IDisposable
             EndTokens = folder.EndTokens.ToHashSet(),
             MaskedTokens = [.. Enumerable.Range(0, folder.VocabularySize).Where(id => !model.Tokenizer.HasToken(id)).Except(folder.EndTokens)],
             PrefillChunkTokens = options.PrefillChunkTokens,
+            RepeatInstruction = model.Tokenizer.Encode(new RenderedPrompt(RepeatInstruction, [Range.All])).Tokens,
             KvCacheByteLimit = options.KvCacheByteLimit,
             MaxCachedPrompts = options.MaxCachedPrompts,
         }, modelId, logger);

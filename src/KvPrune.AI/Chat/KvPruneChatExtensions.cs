@@ -10,11 +10,34 @@ namespace KvPrune.AI.Chat;
 /// <summary>What a request can say, and a response tells, about the KV cache.</summary>
 public static class KvPruneChatExtensions
 {
+    /// <summary>
+    /// The name in ChatMessage.AdditionalProperties of a bool: whether the message is a document that several requests share.
+    /// </summary>
+    public const string SharedDocumentKey = "kvprune.shared_document";
+
     private const string PolicyKey = "kvprune.policy";
     private const string GuidanceKey = "kvprune.guidance";
     private const string ProgressKey = "kvprune.prefill_progress";
     private const string LogitBiasKey = "logit_bias"; // the name that other clients use
     private const string StatisticsKey = "kvprune.statistics";
+
+    /// <summary>
+    /// Marks a message as a document that several requests share. What comes before its end, earlier messages included, is
+    /// compressed without the question, and every later request that begins alike continues from it, as far as
+    /// <see cref="KvPruneOptions.MaxCachedPrompts"/> keeps it. Of messages in a row the last one ends the document.
+    /// </summary>
+    /// <remarks>
+    /// It has no effect with a policy that chooses what it keeps by a prompt's last queries
+    /// (<see cref="PruningPolicy.IsQueryAware"/>), which compresses at the end of the whole prompt, nor where the chat template
+    /// writes the message differently when others follow.
+    /// </remarks>
+    /// <returns>The same message.</returns>
+    public static ChatMessage AsSharedDocument(this ChatMessage message)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        (message.AdditionalProperties ??= [])[SharedDocumentKey] = true;
+        return message;
+    }
 
     /// <summary>Prunes this request's KV cache by another policy than the client's.</summary>
     /// <returns>The same options.</returns>
@@ -62,6 +85,20 @@ public static class KvPruneChatExtensions
     {
         ArgumentNullException.ThrowIfNull(update);
         return Statistics(update.AdditionalProperties);
+    }
+
+    /// <exception cref="ArgumentException">The property is no bool.</exception>
+    internal static bool IsSharedDocument(this ChatMessage message)
+    {
+        object? value = null;
+        if (message.AdditionalProperties?.TryGetValue(SharedDocumentKey, out value) is not true) return false;
+        return value switch
+        {
+            null => false,
+            bool shared => shared,
+            JsonElement { ValueKind: JsonValueKind.True or JsonValueKind.False } json => json.GetBoolean(),
+            _ => throw new ArgumentException($"ChatMessage.AdditionalProperties[\"{SharedDocumentKey}\"] is {value.GetType().Name}; it must be a bool."),
+        };
     }
 
     internal static PruningPolicy? GetPruningPolicy(this ChatOptions options) => options.Get<PruningPolicy>(PolicyKey);

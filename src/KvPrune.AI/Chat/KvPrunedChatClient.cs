@@ -146,7 +146,8 @@ public sealed class KvPrunedChatClient : IChatClient
     private (PromptBuilder.Prompt Prompt, IGuidedSampler? Guided) Prepare(
         List<TemplateMessage> messages, ChatRequestSettings settings, CancellationToken cancellation)
     {
-        PromptBuilder.Prompt prompt = _model.Prompts.Build(messages, settings.Tools?.Schemas, cancellation);
+        PromptBuilder.Prompt prompt = _model.Prompts.Build(
+            messages, settings.Tools?.Schemas, shareDocuments: !settings.Policy.IsQueryAware, cancellation);
         return (prompt, settings.Guidance is { } guidance ? _model.Engine.Guide(guidance, settings.Sampling) : null);
     }
 

@@ -13,11 +13,11 @@ namespace KvPrune.AI.Chat;
 internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tokenizer, int contextLength)
 {
     /// <summary>
-    /// Earlier answers whose beginning is looked for, which takes a rendering each. The first ones rather than the last: a
+    /// Documents and earlier answers whose place is looked for, which takes a rendering each. The first ones rather than the last: a
     /// cached prompt is used again only where its ends are the first ends of the new one, and so the ends may depend on
     /// nothing that changes when a conversation goes on.
     /// </summary>
-    internal const int MaxEarlierAnswers = 64;
+    internal const int MaxInnerEnds = 64;
 
     /// <summary>A prompt ready for the engine.</summary>
     public sealed record Prompt(int[] Tokens, int[] SegmentEnds);
@@ -25,11 +25,11 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
     /// <summary>
     /// Renders and encodes. A segment ends where each earlier answer began, as that is where the prompt it answered
     /// ended: a conversation that goes on is compressed at the places where it was compressed before, and so can
-    /// continue from what is cached.
+    /// continue from what is cached. If documents are shared, one ends with each of them too (messages in a row are one).
     /// </summary>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="PromptTooLongException">The prompt leaves no room for an answer.</exception>
-    public Prompt Build(IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, CancellationToken cancellation)
+    public Prompt Build(IReadOnlyList<TemplateMessage> messages, IReadOnlyList<JsonElement>? tools, bool shareDocuments, CancellationToken cancellation)
     {
         RenderedPrompt whole = template.Render(messages, addGenerationPrompt: true, tools);
         cancellation.ThrowIfCancellationRequested();
@@ -38,24 +38,35 @@ internal sealed class PromptBuilder(IChatTemplate template, IPromptTokenizer tok
         if (tokens.Length == 0) throw new ArgumentException("The chat template made an empty prompt of the messages.", nameof(messages));
         if (tokens.Length >= contextLength) throw new PromptTooLongException(tokens.Length, contextLength);
         List<int> ends = [];
-        foreach ((int i, _) in messages.Index().Skip(1).Where(message => message.Item.Role == ChatRole.Assistant.Value).Take(MaxEarlierAnswers))
+        foreach ((int count, bool isAnswered) in InnerEnds(messages, shareDocuments).Take(MaxInnerEnds))
         {
             cancellation.ThrowIfCancellationRequested();
-            if (EarlierEnd(messages, i, tools, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
+            if (EarlierEnd(messages, count, isAnswered, tools, whole.Text, encoded) is { } end && end > ends.LastOrDefault() && end < tokens.Length)
                 ends.Add(end);
         }
         ends.Add(tokens.Length);
         return new Prompt(tokens, [.. ends]);
     }
 
-    /// <summary>Length of the prompt that message <paramref name="count"/> answered; null if the template rewrites it later.</summary>
+    /// <summary>How many messages come before each end, and whether an answer follows there.</summary>
+    private static IEnumerable<(int Count, bool IsAnswered)> InnerEnds(IReadOnlyList<TemplateMessage> messages, bool shareDocuments)
+    {
+        for (int i = 0; i < messages.Count; i++)
+        {
+            if (i > 0 && messages[i].Role == ChatRole.Assistant.Value) yield return (i, true);
+            bool endsDocument = messages[i].IsSharedDocument && (i + 1 == messages.Count || !messages[i + 1].IsSharedDocument);
+            if (shareDocuments && endsDocument) yield return (i + 1, false);
+        }
+    }
+
+    /// <summary>Length of the first messages' prompt; null if the template writes them differently in the whole one.</summary>
     private int? EarlierEnd(
-        IReadOnlyList<TemplateMessage> messages, int count, IReadOnlyList<JsonElement>? tools, string text, EncodedPrompt encoded)
+        IReadOnlyList<TemplateMessage> messages, int count, bool isAnswered, IReadOnlyList<JsonElement>? tools, string text, EncodedPrompt encoded)
     {
         RenderedPrompt earlier;
         try
         {
-            earlier = template.Render([.. messages.Take(count)], addGenerationPrompt: true, tools);
+            earlier = template.Render([.. messages.Take(count)], addGenerationPrompt: isAnswered, tools);
         }
         catch (ChatTemplateException)
         {

@@ -10,11 +10,15 @@ internal sealed class ActiveGeneration : IDisposable
 {
     private readonly ITokenSampler _sampler;
     private readonly LogitAdjustments _adjustments;
+    private bool _documentIsSealed; // or there is none
 
     public ActiveGeneration(
-        GenerationRequest request, IDecoderSequence sequence, int cachedTokens, int maxOutputTokens, long peakBytes)
+        GenerationRequest request, IDecoderSequence sequence, int cachedTokens, int maxOutputTokens, long peakBytes,
+        DeferredDocument? document)
     {
         Request = request;
+        Document = document;
+        _documentIsSealed = document is null || cachedTokens > 0;
         Sequence = sequence;
         CachedTokens = cachedTokens;
         Position = cachedTokens;
@@ -26,7 +30,10 @@ internal sealed class ActiveGeneration : IDisposable
 
     public GenerationRequest Request { get; }
 
-    public IDecoderSequence Sequence { get; }
+    public IDecoderSequence Sequence { get; private set; }
+
+    /// <summary>The first segment, if it is compressed only after all of it was read.</summary>
+    public DeferredDocument? Document { get; }
 
     public int CachedTokens { get; }
 
@@ -49,15 +56,28 @@ internal sealed class ActiveGeneration : IDisposable
     /// <summary>Set by the first <see cref="Draw"/>.</summary>
     public long FirstTokenAt { get; private set; }
 
-    public bool IsPromptRead => Position >= Request.Prompt.Length;
+    /// <summary>The document was read and is not compressed yet.</summary>
+    public bool HoldsDocument => !_documentIsSealed && Position >= Document!.Tokens;
+
+    public bool IsPromptRead => Position >= Request.Prompt.Length && _documentIsSealed;
+
+    public PrefillProgress Progress
+    {
+        get
+        {
+            int toRepeat = Document?.TokensToRepeat ?? 0;
+            int repeated = _documentIsSealed ? toRepeat : Document!.RepeatedTokens;
+            return new PrefillProgress(Position + repeated, Request.Prompt.Length + toRepeat);
+        }
+    }
 
     /// <summary>Bytes that the sequence may still come to take.</summary>
     public long GrowthBytes => Math.Max(0, PeakBytes - Sequence.GetInfo().TotalBytes);
 
-    /// <summary>Ends of the segments read so far when a segment has just been completed.</summary>
+    /// <summary>Ends of the segments read so far when a segment has just been completed and compressed.</summary>
     public bool IsAtSegmentEnd(out ReadOnlySpan<int> ends)
     {
-        int index = Array.BinarySearch(Request.SegmentEnds, Position);
+        int index = _documentIsSealed ? Array.BinarySearch(Request.SegmentEnds, Position) : -1;
         ends = index < 0 ? default : Request.SegmentEnds.AsSpan(0, index + 1);
         return index >= 0;
     }
@@ -71,11 +91,24 @@ internal sealed class ActiveGeneration : IDisposable
         KvSequenceInfo info = Sequence.GetInfo();
         Position = (int)info.Length;
         int end = Array.Find(Request.SegmentEnds, end => end > Position);
-        if (info.OpenSegmentTokens == 0) Sequence.OpenSegment(end - Position);
+        if (info.OpenSegmentTokens == 0)
+        {
+            if (_documentIsSealed) Sequence.OpenSegment(end - Position);
+            else Sequence.OpenDeferredSegment(end - Position, Document!.ProbeTokens);
+        }
         return Request.Prompt.AsSpan(Position, Math.Min(chunkTokens, end - Position));
     }
 
     public void AdvancePrompt(int tokens) => Position += tokens;
+
+    /// <summary>Goes on with a sequence in which the document is compressed. The old one is lost only when that succeeds.</summary>
+    public void SealDocument()
+    {
+        IDecoderSequence dense = Sequence;
+        Sequence = dense.Seal();
+        _documentIsSealed = true;
+        dense.Dispose();
+    }
 
     public void AdvanceDecode() => Position++;
 

@@ -16,9 +16,11 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
     }
 
     /// <summary>The most bytes that the request takes at once.</summary>
+    /// <exception cref="PromptTooLongException">The document leaves no room for its repetition.</exception>
     /// <exception cref="KvBudgetExceededException">They exceed the limit.</exception>
     public long PeakBytes(GenerationRequest request, int outputTokens)
     {
+        int probeTokens = DeferredDocument.Of(request, settings)?.ProbeTokens ?? 0;
         if (settings.KvCacheByteLimit is not { } limit) return 0;
         // While segment i is read, the earlier ones are compressed already. Each end leaves a checkpoint with a dense tail
         // of its own, which is all that an empty sequence takes.
@@ -27,15 +29,45 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
         long checkpoints = Estimate(request.Policy, 0, 0).ResidentBytes * (request.SegmentEnds.Length - 1);
         foreach (int end in request.SegmentEnds)
         {
-            peak = Math.Max(peak, resident + Estimate(request.Policy, end - start, 0).PrefillPeakBytes);
-            resident = Estimate(request.Policy, end, 0).ResidentBytes;
+            long reading = start > 0 && request.Policy.NeedsDeferredSegment
+                ? FollowingPeakBytes(request, end - start)
+                : Estimate(request.Policy, end - start, 0, probeTokens).PrefillPeakBytes;
+            peak = Math.Max(peak, resident + reading);
+            resident = ResidentBytes(request, end, 0);
             start = end;
         }
         // The last token drawn is never fed.
-        peak = Math.Max(peak, Estimate(request.Policy, start, outputTokens - 1).ResidentBytes) + checkpoints;
+        peak = Math.Max(peak, ResidentBytes(request, start, outputTokens - 1)) + checkpoints;
         if (peak > limit) throw new KvBudgetExceededException(peak, limit, request.Prompt.Length, outputTokens);
         return peak;
     }
+
+    private long ResidentBytes(GenerationRequest request, int tokens, int generatedTokens)
+    {
+        PruningPolicy policy = request.Policy;
+        int document = request.SegmentEnds[0];
+        if (!policy.NeedsDeferredSegment || (tokens == document && generatedTokens == 0))
+            return Estimate(policy, tokens, generatedTokens).ResidentBytes;
+        return Estimate(policy, document, 0).ResidentBytes
+            + Estimate(WithoutEviction(policy), WithTail(request, tokens - document), generatedTokens).ResidentBytes;
+    }
+
+    /// <summary>The most bytes of a segment after a deferred one: it keeps its tokens, and its rows are dense in all layers.</summary>
+    private long FollowingPeakBytes(GenerationRequest request, int tokens)
+    {
+        int rows = WithTail(request, tokens);
+        return Estimate(request.Policy, rows, 0).PrefillPeakBytes + Estimate(WithoutEviction(request.Policy), rows, 0).ResidentBytes;
+    }
+
+    /// <summary>The document leaves rows in the dense tail, fewer than the recent window and a tile, that are compressed later.</summary>
+    private static int WithTail(GenerationRequest request, int tokens) =>
+        tokens + Math.Min(request.SegmentEnds[0], request.Policy.RecentWindow + 63);
+
+    private static PruningPolicy WithoutEviction(PruningPolicy policy) => policy with
+    {
+        Eviction = null,
+        Layers = [.. policy.Layers.Select(layer => layer with { TokenSparsity = null })],
+    };
 
     /// <summary>
     /// Makes room for a request by dropping cached prompts, least recently used first. The one it begins with is kept
@@ -63,6 +95,6 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
             ? limit - runtime.GetStatistics().TotalBytes - running.Sum(generation => generation.GrowthBytes)
             : long.MaxValue;
 
-    private KvBytesEstimate Estimate(PruningPolicy policy, int promptTokens, int generatedTokens) =>
-        runtime.EstimateBytes(policy, promptTokens, generatedTokens, settings.PrefillChunkTokens);
+    private KvBytesEstimate Estimate(PruningPolicy policy, int promptTokens, int generatedTokens, int probeTokens = 0) =>
+        runtime.EstimateBytes(policy, promptTokens, generatedTokens, settings.PrefillChunkTokens, probeTokens);
 }

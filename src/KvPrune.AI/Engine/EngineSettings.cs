@@ -15,6 +15,9 @@ internal sealed record EngineSettings
     /// <summary>The most prompt tokens in one run.</summary>
     public int PrefillChunkTokens { get; init; } = 512;
 
+    /// <summary>Tokens that ask the model to repeat the text before them.</summary>
+    public int[] RepeatInstruction { get; init; } = [];
+
     /// <summary>The most bytes of KV cache, cached prompts included; null: no limit.</summary>
     public long? KvCacheByteLimit { get; init; }
 

@@ -29,7 +29,8 @@ internal sealed class Scheduler : IDisposable
     private readonly List<ActiveGeneration> _prefilling = []; // oldest first
     private readonly List<ActiveGeneration> _decoding = [];
     private readonly HashSet<ActiveGeneration> _running = []; // the two above
-    private readonly float[] _logits;
+    private readonly float[] _logits; // of the prompt that is read
+    private readonly float[] _probeLogits;
     private bool _prefilledLast;
     private int _unfinished;
     private int _runningCount;
@@ -45,13 +46,14 @@ internal sealed class Scheduler : IDisposable
         _admission = new Admission(runtime, _cache, settings);
         _batch = new DecodeBatch(runtime);
         _logits = new float[runtime.VocabularySize];
+        _probeLogits = new float[runtime.VocabularySize];
         _thread = new Thread(Run) { IsBackground = true, Name = "KvPrune engine" };
         // Not Start: the thread outlives the activity and the other ambient values of whoever loads the model.
         _thread.UnsafeStart();
     }
 
     /// <summary>Hands a request to the loop. Its events tell the rest.</summary>
-    /// <exception cref="PromptTooLongException">The prompt leaves no room for an answer.</exception>
+    /// <exception cref="PromptTooLongException">The prompt leaves no room for an answer, or its document for the repetition.</exception>
     /// <exception cref="KvBudgetExceededException">The request can never fit into the memory limit.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     /// <exception cref="GenerationException">The engine stopped after an internal error.</exception>
@@ -163,7 +165,7 @@ internal sealed class Scheduler : IDisposable
         CachedPrompt? hit = _cache.Find(request);
         if (!_admission.TryMakeRoom(peakBytes, _running, ref hit)) return false;
         IDecoderSequence sequence = hit?.Sequence.Fork() ?? _runtime.CreateSequence(request.Policy);
-        var generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes);
+        var generation = new ActiveGeneration(request, sequence, hit?.Tokens.Length ?? 0, outputTokens, peakBytes, DeferredDocument.Of(request, _settings));
         _telemetry.Admitted(generation);
         _running.Add(generation);
         _runningCount = _running.Count;
@@ -187,14 +189,7 @@ internal sealed class Scheduler : IDisposable
         using var cancellation = CancellationTokenSource.CreateLinkedTokenSource(request.Cancellation, _stop.Token);
         try
         {
-            int read = 0;
-            WithMemory(() =>
-            {
-                ReadOnlySpan<int> chunk = generation.NextChunk(_settings.PrefillChunkTokens);
-                _runtime.Prefill(generation.Sequence, chunk, _logits, cancellation.Token);
-                read = chunk.Length;
-            });
-            generation.AdvancePrompt(read);
+            WithMemory(() => ReadNext(generation, cancellation.Token));
             Post(generation, ReadSoFar(generation));
             Remember(generation);
         }
@@ -212,6 +207,24 @@ internal sealed class Scheduler : IDisposable
         if (!generation.IsPromptRead) return;
         _prefilling.Remove(generation);
         ContinueOrFail(generation, _logits);
+    }
+
+    /// <summary>Runs the next chunk of the prompt, or of a document's repetition, and compresses the document after its last.</summary>
+    private void ReadNext(ActiveGeneration generation, CancellationToken cancellation)
+    {
+        if (!generation.HoldsDocument)
+        {
+            ReadOnlySpan<int> chunk = generation.NextChunk(_settings.PrefillChunkTokens);
+            _runtime.Prefill(generation.Sequence, chunk, _logits, cancellation);
+            generation.AdvancePrompt(chunk.Length);
+        }
+        else if (!generation.Document!.IsRepeated)
+        {
+            // The answer may begin at the document's end, so the logits there are kept.
+            _runtime.Probe(generation.Sequence, generation.Document.NextProbe(), _probeLogits, cancellation);
+            generation.Document.Advance();
+        }
+        if (generation.HoldsDocument && generation.Document!.IsRepeated) generation.SealDocument();
     }
 
     /// <summary>Keeps a fork at a segment's end for later prompts that begin alike.</summary>
@@ -333,7 +346,7 @@ internal sealed class Scheduler : IDisposable
     }
 
     private static GenerationEvent.Prefilled ReadSoFar(ActiveGeneration generation) =>
-        new(new PrefillProgress(generation.Position, generation.Request.Prompt.Length));
+        new(generation.Progress);
 
     private static void PostText(ActiveGeneration generation, string text)
     {

@@ -30,8 +30,11 @@ internal interface IDecoderRuntime : IDisposable
     /// <exception cref="ObjectDisposedException">The runtime was disposed.</exception>
     IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling);
 
-    /// <summary>Bytes of one sequence: a prompt of one segment, read in chunks, then generated tokens.</summary>
-    KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens);
+    /// <summary>
+    /// Bytes of one sequence: a prompt of one segment, read in chunks, then generated tokens. The segment is deferred and
+    /// followed by probes if the policy needs that.
+    /// </summary>
+    KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens, int probeTokens = 0);
 
     /// <summary>Bytes of all sequences; shared tiles count once.</summary>
     KvCacheStatistics GetStatistics();
@@ -43,6 +46,14 @@ internal interface IDecoderRuntime : IDisposable
     /// <param name="cancellation">Stops the run in progress.</param>
     /// <exception cref="OperationCanceledException">The run was stopped; the sequence is as before.</exception>
     void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation);
+
+    /// <summary>Reads tokens after a sequence's full deferred segment and drops them again: the sequence stays as it is.</summary>
+    /// <param name="sequence">The sequence; its segment was opened for as many probe tokens.</param>
+    /// <param name="tokens">Token ids, at least one.</param>
+    /// <param name="logits">Receives the logits after the last token, [vocabulary].</param>
+    /// <param name="cancellation">Stops the run in progress.</param>
+    /// <exception cref="OperationCanceledException">The run was stopped.</exception>
+    void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation);
 
     /// <summary>Adds one token to each sequence.</summary>
     /// <param name="sequences">The batch; at most <see cref="MaxDecodeBatch"/>, lengths may differ.</param>

@@ -18,6 +18,11 @@ internal sealed class KvDecoderSequence(KvSequence sequence) : IDecoderSequence
     /// <inheritdoc cref="KvSequence.SealAs"/>
     public KvDecoderSequence SealAs(PruningPolicy policy) => new(sequence.SealAs(policy));
 
+    void IDecoderSequence.OpenDeferredSegment(int tokens, int probeTokens) =>
+        OpenDeferredSegment(tokens, [sequence.Policy], probeTokens);
+
+    IDecoderSequence IDecoderSequence.Seal() => SealAs(sequence.Policy);
+
     public KvSequenceInfo GetInfo() => sequence.GetInfo();
 
     public void Dispose() => sequence.Dispose();

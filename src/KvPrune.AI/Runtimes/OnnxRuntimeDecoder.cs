@@ -67,25 +67,22 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 
     public KvDecoderSequence CreateSequence(PruningPolicy policy) => new(_cache.CreateSequence(policy));
 
+    /// <inheritdoc cref="DecoderCache.Prepare"/>
+    public void Prepare(PruningPolicy policy) => _cache.Prepare(policy);
+
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) =>
         throw new NotSupportedException("Grammars need the runtime GenAI.");
 
-    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
-        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
+    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens, int probeTokens = 0) =>
+        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens, probeTokens);
 
     public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
         Run([((KvDecoderSequence)sequence).Kv], tokens, logits, cancellation);
 
-    /// <summary>Reads tokens after a sequence's full deferred segment, which stays as it is.</summary>
-    /// <param name="sequence">The sequence; its segment was opened for as many probe tokens.</param>
-    /// <param name="tokens">Token ids, at least one.</param>
-    /// <param name="logits">Receives the logits after the last token, [vocabulary].</param>
-    /// <param name="cancellation">Stops the run in progress.</param>
-    /// <exception cref="OperationCanceledException">The run was stopped.</exception>
-    public void Probe(KvDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
-        Run([sequence.Kv], tokens, logits, cancellation, probe: true);
+    public void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
+        Run([((KvDecoderSequence)sequence).Kv], tokens, logits, cancellation, probe: true);
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {

@@ -20,4 +20,7 @@ public sealed record TemplateMessage(string Role, string Content)
 
     /// <summary>The function whose result this is, <c>message.name</c>; undefined in the template where null.</summary>
     public string? ToolName { get; init; }
+
+    /// <summary>Whether the prompt up to here is compressed by itself. Nothing that a template sees.</summary>
+    internal bool IsSharedDocument { get; init; }
 }

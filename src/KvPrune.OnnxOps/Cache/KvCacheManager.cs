@@ -37,25 +37,30 @@ public sealed class KvCacheManager : IDisposable
 
     /// <summary>
     /// Exact bytes of one sequence: a prompt of one segment of <paramref name="promptTokens"/> tokens read in chunks of
-    /// <paramref name="chunkTokens"/> (0: in one run), then <paramref name="generatedTokens"/> decode steps.
+    /// <paramref name="chunkTokens"/> (0: in one run), then <paramref name="generatedTokens"/> decode steps. Of a policy with
+    /// <see cref="PruningPolicy.NeedsDeferredSegment"/>: a deferred segment, opened for probe steps of at most
+    /// <paramref name="probeTokens"/>, that is gone once it was sealed.
     /// </summary>
     /// <exception cref="ArgumentException">The policy cannot be used, or a count is negative.</exception>
     /// <exception cref="KvCacheException">
     /// The cache does not support the shape, or the policy has entries for another number of layers.
     /// </exception>
     public static KvBytesEstimate EstimateBytes(
-        KvModelShape shape, PruningPolicy policy, long promptTokens, long generatedTokens = 0, long chunkTokens = 0)
+        KvModelShape shape, PruningPolicy policy, long promptTokens, long generatedTokens = 0, long chunkTokens = 0,
+        long probeTokens = 0)
     {
         ArgumentNullException.ThrowIfNull(shape);
         ArgumentNullException.ThrowIfNull(policy);
         ArgumentOutOfRangeException.ThrowIfNegative(promptTokens);
         ArgumentOutOfRangeException.ThrowIfNegative(generatedTokens);
         ArgumentOutOfRangeException.ThrowIfNegative(chunkTokens);
+        ArgumentOutOfRangeException.ThrowIfNegative(probeTokens);
         policy.Validate();
         NativeLibraryFile.EnsureLoaded();
         var layers = NativeLayerSparsity.All(policy);
         var status = NativeMethods.kvp_estimate_bytes(
-            new NativeModelShape(shape), new NativePolicy(policy, layers), promptTokens, generatedTokens, chunkTokens, out var estimate);
+            new NativeModelShape(shape), new NativePolicy(policy, layers), promptTokens, generatedTokens, chunkTokens, probeTokens,
+            out var estimate);
         GC.KeepAlive(layers);
         status.ThrowOnFailure();
         return estimate;

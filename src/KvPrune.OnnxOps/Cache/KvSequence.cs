@@ -58,7 +58,10 @@ public sealed class KvSequence : IDisposable
         return new KvSequence(fork, _shape, Policy);
     }
 
-    /// <summary>Announces a prompt segment of exactly <paramref name="tokens"/> tokens.</summary>
+    /// <summary>
+    /// Announces a prompt segment of exactly <paramref name="tokens"/> tokens. It keeps all of them where the policy needs a
+    /// deferred segment (<see cref="PruningPolicy.NeedsDeferredSegment"/>).
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tokens"/> is not positive.</exception>
     /// <exception cref="KvCacheException">
     /// A segment is already open, it would pass the model's longest sequence, or the policy divides one budget among all layers

@@ -43,6 +43,7 @@ internal static unsafe partial class NativeMethods
         long promptTokens,
         long generatedTokens,
         long chunkTokens,
+        long probeTokens,
         out KvBytesEstimate estimate);
 
     [LibraryImport(Library)]

@@ -126,6 +126,15 @@ public sealed record PruningPolicy
         Eviction?.Score == TokenScore.WindowAttention ||
         OutputError is not null;
 
+    /// <summary>
+    /// Whether tokens are chosen only once a prompt's rows are there in all layers, which takes a deferred segment
+    /// (<see cref="KvSequence.OpenDeferredSegment"/>). Such a policy compresses documents: other segments keep their tokens.
+    /// </summary>
+    public bool NeedsDeferredSegment => NeedsProbes || Eviction?.Heads == HeadBudgets.Global;
+
+    /// <summary>Whether probe steps (<see cref="KvStep.BeginProbe"/>) have to follow that segment.</summary>
+    public bool NeedsProbes => Eviction?.Score == TokenScore.Reconstruction;
+
     /// <summary>Whether the model's output projection decides what is kept.</summary>
     public bool NeedsOutputWeights =>
         (ValueScore == ValueScore.OutputWeight && (RemovesValues || OutputError is not null)) ||

@@ -33,7 +33,7 @@ public class PromptBuilderTests
     public void Segments_end_where_earlier_prompts_end(string template, int segments)
     {
         ChatTemplate chat = ChatTemplate.Parse(template, "test", new Dictionary<string, string>());
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(Conversation, null, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(Conversation, null, shareDocuments: true, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(Conversation, true)), prompt.Tokens);
         Assert.Equal(segments, prompt.SegmentEnds.Length);
         Assert.Equal(prompt.Tokens.Length, prompt.SegmentEnds[^1]);
@@ -57,7 +57,7 @@ public class PromptBuilderTests
             new("tool", "1") { ToolCallId = "abcdefghi" }, new("tool", "2") { ToolCallId = "abcdefghi" },
             new("assistant", "An answer."), new("user", "Another?"),
         ];
-        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(conversation, tools, CancellationToken.None);
+        PromptBuilder.Prompt prompt = new PromptBuilder(chat, Tokenizer, ContextLength).Build(conversation, tools, shareDocuments: true, CancellationToken.None);
         Assert.Equal(Tokenizer.Encode(chat.Render(conversation, true, tools)), prompt.Tokens);
         Assert.Equal(
             [Tokenizer.Encode(chat.Render(conversation[..1], true, tools)).Length, Tokenizer.Encode(chat.Render(conversation[..4], true, tools)).Length, prompt.Tokens.Length],
@@ -67,15 +67,15 @@ public class PromptBuilderTests
     [Fact]
     public void Building_can_be_cancelled() => Assert.Throws<OperationCanceledException>(() =>
         new PromptBuilder(ChatTemplate.Parse("x", "test", new Dictionary<string, string>()), Tokenizer, ContextLength)
-            .Build(Conversation, null, new CancellationToken(canceled: true)));
+            .Build(Conversation, null, shareDocuments: true, new CancellationToken(canceled: true)));
 
     [Fact]
     public void A_long_conversation_takes_a_bounded_number_of_renderings()
     {
         var template = new CountingTemplate();
-        PromptBuilder.Prompt prompt = new PromptBuilder(template, Tokenizer, ContextLength).Build(LongConversation(1_000), null, CancellationToken.None);
-        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, template.Renderings);
-        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, prompt.SegmentEnds.Length);
+        PromptBuilder.Prompt prompt = new PromptBuilder(template, Tokenizer, ContextLength).Build(LongConversation(1_000), null, shareDocuments: true, CancellationToken.None);
+        Assert.Equal(1 + PromptBuilder.MaxInnerEnds, template.Renderings);
+        Assert.Equal(1 + PromptBuilder.MaxInnerEnds, prompt.SegmentEnds.Length);
     }
 
     [Fact]
@@ -83,26 +83,47 @@ public class PromptBuilderTests
     {
         var builder = new PromptBuilder(new CountingTemplate(), Tokenizer, ContextLength);
         int[] before = [];
-        for (int turns = 1; turns < 2 * PromptBuilder.MaxEarlierAnswers + 20; turns += 2)
+        for (int turns = 1; turns < 2 * PromptBuilder.MaxInnerEnds + 20; turns += 2)
         {
-            int[] ends = builder.Build(LongConversation(turns), null, CancellationToken.None).SegmentEnds;
+            int[] ends = builder.Build(LongConversation(turns), null, shareDocuments: true, CancellationToken.None).SegmentEnds;
             // Within the bound the end of the whole prompt is among them too.
-            Assert.Equal(before.Take(PromptBuilder.MaxEarlierAnswers), ends.Take(Math.Min(before.Length, PromptBuilder.MaxEarlierAnswers)));
+            Assert.Equal(before.Take(PromptBuilder.MaxInnerEnds), ends.Take(Math.Min(before.Length, PromptBuilder.MaxInnerEnds)));
             before = ends;
         }
-        Assert.Equal(1 + PromptBuilder.MaxEarlierAnswers, before.Length);
+        Assert.Equal(1 + PromptBuilder.MaxInnerEnds, before.Length);
     }
 
     [Fact]
     public void A_prompt_that_is_too_long_is_refused_after_one_rendering()
     {
         var template = new CountingTemplate();
-        int length = new PromptBuilder(template, Tokenizer, ContextLength).Build(Conversation, null, CancellationToken.None).Tokens.Length;
-        Assert.Equal(length, new PromptBuilder(template, Tokenizer, length + 1).Build(Conversation, null, CancellationToken.None).Tokens.Length);
+        int length = new PromptBuilder(template, Tokenizer, ContextLength).Build(Conversation, null, shareDocuments: true, CancellationToken.None).Tokens.Length;
+        Assert.Equal(length, new PromptBuilder(template, Tokenizer, length + 1).Build(Conversation, null, shareDocuments: true, CancellationToken.None).Tokens.Length);
         template.Renderings = 0;
-        var error = Assert.Throws<PromptTooLongException>(() => new PromptBuilder(template, Tokenizer, length).Build(Conversation, null, CancellationToken.None));
+        var error = Assert.Throws<PromptTooLongException>(() => new PromptBuilder(template, Tokenizer, length).Build(Conversation, null, shareDocuments: true, CancellationToken.None));
         Assert.Equal((length, length), (error.PromptTokens, error.ContextLength));
         Assert.Equal(1, template.Renderings);
+    }
+
+    [Fact]
+    public void Shared_documents_end_segments_which_stay_when_the_conversation_goes_on()
+    {
+        var template = new CountingTemplate();
+        var builder = new PromptBuilder(template, Tokenizer, ContextLength);
+        TemplateMessage[] conversation =
+        [
+            new("system", "Be brief."), Document("One document."), Document("Another one."), new("user", "A question?"),
+            new("assistant", "An answer."), Document("A late one."), new("user", "Another?"),
+        ];
+        int Length(int messages, bool prompt) => Tokenizer.Encode(template.Render(conversation[..messages], prompt)).Length;
+        int[] ends = [Length(3, false), Length(4, true), Length(6, false), Length(7, true)];
+        Assert.Equal(ends, Ends(conversation));
+        Assert.Equal(ends[..2], Ends(conversation[..4]));
+        Assert.Equal([ends[0], Length(3, true)], Ends(conversation[..3]));
+        Assert.Equal([ends[1], ends[3]], builder.Build(conversation, null, shareDocuments: false, CancellationToken.None).SegmentEnds);
+
+        int[] Ends(TemplateMessage[] messages) => builder.Build(messages, null, shareDocuments: true, CancellationToken.None).SegmentEnds;
+        static TemplateMessage Document(string text) => new("user", text) { IsSharedDocument = true };
     }
 
     private static TemplateMessage[] LongConversation(int messages) =>

@@ -14,7 +14,7 @@ internal sealed class ToyEngine : IDisposable
     private readonly CancellationTokenSource _patience = new(TimeSpan.FromSeconds(30));
 
     public ToyEngine(ToyRuntime runtime, int context = 10_000, int chunk = 16, int cachedPrompts = 0, string modelId = "toy",
-        ILogger? logger = null, int[]? masked = null, bool knowsLimit = true)
+        ILogger? logger = null, int[]? masked = null, bool knowsLimit = true, int[]? instruction = null)
     {
         Runtime = runtime;
         Engine = new InferenceEngine(runtime, new EngineSettings
@@ -23,6 +23,7 @@ internal sealed class ToyEngine : IDisposable
             EndTokens = new HashSet<int> { ToyRuntime.EndToken },
             MaskedTokens = masked ?? [],
             PrefillChunkTokens = chunk,
+            RepeatInstruction = instruction ?? [],
             KvCacheByteLimit = knowsLimit ? runtime.ByteLimit : null,
             MaxCachedPrompts = cachedPrompts,
         }, modelId, new QuietLogger(logger ?? NullLogger.Instance));

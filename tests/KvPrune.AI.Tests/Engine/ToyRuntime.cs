@@ -66,8 +66,8 @@ internal sealed class ToyRuntime : IDecoderRuntime
 
     public IDecoderSequence CreateSequence(PruningPolicy policy) => Track(new ToySequence(this, policy));
 
-    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
-        new((long)TokenBytes * (promptTokens + generatedTokens), (long)StagedTokenBytes * promptTokens);
+    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens, int probeTokens = 0) =>
+        new((long)TokenBytes * (promptTokens + generatedTokens), (long)StagedTokenBytes * promptTokens + (policy.NeedsDeferredSegment ? (long)TokenBytes * promptTokens + (long)StagedTokenBytes * probeTokens : 0));
 
     public KvCacheStatistics GetStatistics()
     {
@@ -85,6 +85,16 @@ internal sealed class ToyRuntime : IDecoderRuntime
         toy.Read(tokens);
         NotePeak();
         FillLogits(toy, logits);
+    }
+
+    public void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    {
+        var toy = (ToySequence)sequence;
+        toy.RequireProbe(tokens.Length);
+        Announce(new ToyStep(true, [toy], tokens.ToArray(), cancellation) { IsProbe = true });
+        cancellation.ThrowIfCancellationRequested();
+        toy.Probed.Add(tokens.ToArray());
+        logits[..Vocabulary].Fill(float.NaN); // nobody may draw from them
     }
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
@@ -140,7 +150,10 @@ internal sealed class ToyRuntime : IDecoderRuntime
     }
 }
 
-internal sealed record ToyStep(bool IsPrefill, ToySequence[] Sequences, int[] Tokens, CancellationToken Cancellation);
+internal sealed record ToyStep(bool IsPrefill, ToySequence[] Sequences, int[] Tokens, CancellationToken Cancellation)
+{
+    public bool IsProbe { get; init; }
+}
 
 internal sealed class ToyBlock(int tokens)
 {
@@ -150,6 +163,7 @@ internal sealed class ToyBlock(int tokens)
 internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : IDecoderSequence
 {
     private int _open;
+    private int _probeTokens = -1; // a deferred segment is open unless it is negative
     private int _tail;
     private bool _disposed;
 
@@ -163,20 +177,49 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
 
     public long TailBytes => (long)_tail * ToyRuntime.TokenBytes;
 
-    public long StagingBytes => (long)Staged * ToyRuntime.StagedTokenBytes;
+    public long StagingBytes => (long)(Staged + Math.Max(0, _probeTokens)) * ToyRuntime.StagedTokenBytes;
+
+    public List<int[]> Probed { get; } = [];
 
     private int Staged { get; set; }
 
     public IDecoderSequence Fork()
     {
-        if (_open > 0 || _disposed) throw new InvalidOperationException("A fork needs a live sequence without an open segment.");
+        if (_open > 0 || _probeTokens >= 0 || _disposed) throw new InvalidOperationException("A fork needs a live sequence without an open segment.");
         return runtime.Track(new ToySequence(runtime, policy) { Tokens = [.. Tokens], Ends = [.. Ends], Blocks = [.. Blocks], _tail = _tail });
     }
 
     public void OpenSegment(int tokens)
     {
-        if (_open > 0 || _disposed || tokens < 1) throw new InvalidOperationException("A segment cannot be opened.");
+        if (_open > 0 || _probeTokens >= 0 || _disposed || tokens < 1) throw new InvalidOperationException("A segment cannot be opened.");
         _open = tokens;
+    }
+
+    public void OpenDeferredSegment(int tokens, int probeTokens)
+    {
+        OpenSegment(tokens);
+        _probeTokens = probeTokens;
+    }
+
+    public IDecoderSequence Seal()
+    {
+        RequireFull();
+        if (policy.NeedsProbes && Probed.Count == 0) throw new InvalidOperationException("No probe came before.");
+        return runtime.Track(new ToySequence(runtime, policy)
+        {
+            Tokens = [.. Tokens], Ends = [.. Ends], Blocks = [.. Blocks, new ToyBlock(Staged)], _tail = _tail,
+        });
+    }
+
+    public void RequireProbe(int tokens)
+    {
+        RequireFull();
+        if (tokens < 1 || tokens > _probeTokens) throw new InvalidOperationException($"A probe of {tokens} tokens was not announced.");
+    }
+
+    private void RequireFull()
+    {
+        if (_disposed || _probeTokens < 0 || _open > 0) throw new InvalidOperationException("No deferred segment is full.");
     }
 
     public KvSequenceInfo GetInfo() => new(
@@ -189,9 +232,10 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
         _open -= tokens.Length;
         Staged += tokens.Length;
         if (_open > 0) return;
+        Ends.Add(Tokens.Count);
+        if (_probeTokens >= 0) return;
         Blocks.Add(new ToyBlock(Staged));
         Staged = 0;
-        Ends.Add(Tokens.Count);
     }
 
     /// <summary>What a failure while the segment was being compressed does.</summary>
@@ -204,7 +248,7 @@ internal sealed class ToySequence(ToyRuntime runtime, PruningPolicy policy) : ID
 
     public void Append(int token)
     {
-        if (_disposed || _open > 0) throw new InvalidOperationException("A decode step needs a live sequence without an open segment.");
+        if (_disposed || _open > 0 || _probeTokens >= 0) throw new InvalidOperationException("A decode step needs a live sequence without an open segment.");
         Tokens.Add(token);
         _tail++;
     }

@@ -107,10 +107,11 @@ TEST_F(Abi, CountsThatWouldOverflowAreRefused) {
   kvp_estimate estimate;
   kvp_policy policy = kPolicy;
   policy.recent_window = 1 << 20;
-  ASSERT_EQ(kvp_estimate_bytes(&shape, &policy, INT32_MAX, INT32_MAX, 512, &estimate), KVP_OK);
+  ASSERT_EQ(kvp_estimate_bytes(&shape, &policy, INT32_MAX, INT32_MAX, 512, 0, &estimate), KVP_OK);
   EXPECT_GT(estimate.resident_bytes, int64_t{1} << 50);
   EXPECT_GT(estimate.prefill_peak_bytes, estimate.resident_bytes / 4);
-  EXPECT_EQ(kvp_estimate_bytes(&shape, &policy, int64_t{1} << 31, 0, 0, &estimate), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_estimate_bytes(&shape, &policy, int64_t{1} << 31, 0, 0, 0, &estimate), KVP_INVALID_ARGUMENT);
+  EXPECT_EQ(kvp_estimate_bytes(&shape, &policy, 1, 0, 0, -1, &estimate), KVP_INVALID_ARGUMENT);
 }
 
 TEST_F(Abi, PoliciesThatWeighValuesNeedEveryLayersProjection) {

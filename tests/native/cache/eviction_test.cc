@@ -346,17 +346,42 @@ TEST(Eviction, ProbeStepsRankTokensByReconstruction) {
   for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sealed, 2e-5);
 }
 
+TEST(Eviction, PoliciesOfDeferredSegmentsKeepTheTokensOfOthers) {
+  const ToyModel model(12, 10000.0f);
+  for (const Policy& policy : {Evicting(TokenScore::kReconstruction, 0.5f),
+                               Evicting(TokenScore::kWindowAttention, 0.5f, HeadBudgets::kGlobal)}) {
+    const auto manager = NewManager();
+    const auto source = NewSequence(manager, policy);
+    ASSERT_TRUE(source->OpenDeferredSegment(300, {{policy}}, 50).ok());
+    model.Step(*source, 300);
+    SerialTaskRunner tasks;
+    ASSERT_TRUE(source->BeginProbe(50).ok());
+    model.RunLayers(*source, tasks);
+    ASSERT_TRUE(source->CommitStep().ok());
+    std::shared_ptr<Sequence> sealed;
+    ASSERT_TRUE(source->SealAs(policy, &sealed).ok());
+    const int64_t estimated = EstimateBytes(kShape, policy, 300, 0, 0, 50).prefill_peak_bytes;
+    if (policy.eviction.heads == HeadBudgets::kUniform)
+      EXPECT_EQ(BytesInUse(*manager), estimated);
+    else
+      EXPECT_LE(BytesInUse(*manager), estimated);
+    const ReadBack before = Read(*sealed, 1, 0);
+    const auto evicted = std::count(before.kept.begin(), before.kept.end(), 0);
+    EXPECT_GT(evicted, 0);
+    model.Prompt(*sealed, 200);
+    const ReadBack after = Read(*sealed, 1, 0);
+    EXPECT_EQ(std::count(after.kept.begin(), after.kept.end(), 0), evicted);
+    EXPECT_TRUE(std::equal(before.kept.begin(), before.kept.end(), after.kept.begin()));
+    for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sealed, 2e-5);
+  }
+}
+
 TEST(Eviction, RefusesWhatItHasNoRowsFor) {
   const auto refused = [](const Status& status, const char* words) {
     EXPECT_EQ(status.code(), KVP_INVALID_STATE) << words;
     EXPECT_NE(status.message().find(words), std::string::npos) << status.message();
   };
   const auto manager = NewManager();
-  refused(NewSequence(manager, Evicting(TokenScore::kReconstruction, 0.5f))->OpenSegment(100), "probe steps");
-  refused(NewSequence(manager, Evicting(TokenScore::kWindowAttention, 0.5f, HeadBudgets::kGlobal))
-              ->OpenSegment(9),
-          "deferred segment");
-
   const ToyModel model;
   const auto source = NewSequence(manager, ExactPolicy());
   ASSERT_TRUE(source->OpenDeferredSegment(200, {{Evicting(TokenScore::kExpectedAttention, 0.5f)}}, 0).ok());

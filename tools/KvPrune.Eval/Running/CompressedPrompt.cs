@@ -29,6 +29,7 @@ internal sealed class CompressedPrompt : IDisposable
         var sequences = new List<KvDecoderSequence>();
         try
         {
+            foreach (Method method in methods) model.Decoder.Prepare(method.Policy);
             // Its own policy is never applied.
             using KvDecoderSequence source = model.Decoder.CreateSequence(PruningPolicy.Exact);
             source.OpenDeferredSegment(tokens.Length, [.. methods.Select(method => method.Policy)]);

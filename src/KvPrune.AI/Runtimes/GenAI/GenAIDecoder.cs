@@ -74,18 +74,21 @@ internal sealed class GenAIDecoder : IDecoderRuntime
 
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) => _grammars.CreateSampler(guidance, new TokenSampler(sampling));
 
-    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens) =>
-        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens);
+    public KvBytesEstimate EstimateBytes(PruningPolicy policy, int promptTokens, int generatedTokens, int chunkTokens, int probeTokens = 0) =>
+        KvCacheManager.EstimateBytes(Shape, policy, promptTokens, generatedTokens, chunkTokens, probeTokens);
 
     public KvCacheStatistics GetStatistics() => _cache.GetStatistics();
 
     public void Prefill(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
-        Run(sequence, tokens, logits, cancellation);
+        Run(sequence, tokens, logits, probe: false, cancellation);
+
+    public void Probe(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation) =>
+        Run(sequence, tokens, logits, probe: true, cancellation);
 
     public void Decode(ReadOnlySpan<IDecoderSequence> sequences, ReadOnlySpan<int> tokens, Span<float> logits)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(sequences.Length, 1, nameof(sequences));
-        Run(sequences[0], tokens, logits, CancellationToken.None);
+        Run(sequences[0], tokens, logits, probe: false, CancellationToken.None);
     }
 
     public void Dispose()
@@ -96,10 +99,10 @@ internal sealed class GenAIDecoder : IDecoderRuntime
         _cache.Dispose();
     }
 
-    private void Run(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    private void Run(IDecoderSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(logits.Length, VocabularySize, nameof(logits));
-        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], cancellation);
+        ((GenAISequence)sequence).Run(tokens, logits[..VocabularySize], probe, cancellation);
     }
 
     /// <summary>Makes the first generator: some settings of a folder are refused only then.</summary>

@@ -45,12 +45,13 @@ internal sealed class GenAIGenerator : IDisposable
     /// <param name="sequence">Any sequence of the graph's cache manager.</param>
     /// <param name="tokens">Token ids.</param>
     /// <param name="logits">Receives the logits after the last one, [vocabulary].</param>
+    /// <param name="probe">Whether they follow a full deferred segment and are dropped.</param>
     /// <param name="cancellation">Stops the run in progress.</param>
-    public void Run(KvSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    public void Run(KvSequence sequence, ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        AlignTo(checked((int)sequence.Length)); // also after a run that failed, which has left its tokens here
-        using KvStep step = KvStep.Begin(sequence, tokens.Length);
+        AlignTo(checked((int)sequence.Length)); // also after a probe or a run that failed, which has left its tokens here
+        using KvStep step = probe ? KvStep.BeginProbe(sequence, tokens.Length) : KvStep.Begin(sequence, tokens.Length);
         _sequence[0] = sequence.Handle;
         Append(tokens, cancellation);
         CopyLogits(logits);

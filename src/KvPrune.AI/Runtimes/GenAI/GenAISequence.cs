@@ -11,12 +11,17 @@ internal sealed class GenAISequence(KvSequence sequence, GeneratorPool generator
 
     public void OpenSegment(int tokens) => sequence.OpenSegment(tokens);
 
+    public void OpenDeferredSegment(int tokens, int probeTokens) =>
+        sequence.OpenDeferredSegment(tokens, [sequence.Policy], probeTokens);
+
+    public IDecoderSequence Seal() => new GenAISequence(sequence.SealAs(sequence.Policy), generators);
+
     public KvSequenceInfo GetInfo() => sequence.GetInfo();
 
-    public void Run(ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellation)
+    public void Run(ReadOnlySpan<int> tokens, Span<float> logits, bool probe, CancellationToken cancellation)
     {
         _generator ??= generators.Rent();
-        _generator.Run(sequence, tokens, logits, cancellation);
+        _generator.Run(sequence, tokens, logits, probe, cancellation);
     }
 
     public void Dispose()

@@ -163,11 +163,12 @@ kvp_status kvp_manager_set_output_gram(kvp_manager* manager, int32_t layer, cons
 }
 
 kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy, int64_t prompt_tokens,
-                              int64_t generated_tokens, int64_t chunk_tokens, kvp_estimate* estimate) {
+                              int64_t generated_tokens, int64_t chunk_tokens, int64_t probe_tokens,
+                              kvp_estimate* estimate) {
   return Guard([&]() -> Status {
     if (shape == nullptr) return Null("shape");
     if (estimate == nullptr) return Null("estimate");
-    if (prompt_tokens < 0 || generated_tokens < 0 || chunk_tokens < 0)
+    if (prompt_tokens < 0 || generated_tokens < 0 || chunk_tokens < 0 || probe_tokens < 0)
       return {KVP_INVALID_ARGUMENT, "token counts must not be negative"};
     ModelShape checked_shape;
     Status status = MakeModelShape(*shape, &checked_shape);
@@ -175,9 +176,10 @@ kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* po
     Policy checked_policy;
     status = ReadPolicy(policy, checked_shape, &checked_policy);
     if (!status.ok()) return status;
-    if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX)
+    if (prompt_tokens > INT32_MAX || generated_tokens > INT32_MAX || probe_tokens > INT32_MAX)
       return {KVP_INVALID_ARGUMENT, "token counts must not exceed 2^31 - 1"};
-    *estimate = EstimateBytes(checked_shape, checked_policy, prompt_tokens, generated_tokens, chunk_tokens);
+    *estimate = EstimateBytes(checked_shape, checked_policy, prompt_tokens, generated_tokens, chunk_tokens,
+                              probe_tokens);
     return {};
   });
 }

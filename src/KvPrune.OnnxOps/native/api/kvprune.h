@@ -216,11 +216,11 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  *
  * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
  * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
- * one, without rows for probe steps, and with the source gone at the end.
+ * one, opened for probe steps of probe_tokens, and with the source gone at the end; others take no probe_tokens.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
-                                      kvp_estimate* estimate);
+                                      int64_t probe_tokens, kvp_estimate* estimate);
 
 KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* policy, int64_t* sequence);
 KVP_API kvp_status kvp_sequence_release(int64_t sequence);
@@ -236,8 +236,8 @@ KVP_API kvp_status kvp_sequence_get_head(int64_t sequence, int32_t layer, int32_
  * Announces a prompt segment of exactly `tokens` tokens. Steps add to it until it is full; the step that
  * fills it also compresses, and a checkpoint is taken at its end. Without an open segment a step is one
  * decode token. Rows still in the dense tail are compressed together with the segment; of the queries that
- * score tokens only the segment's count, for those rows too. KVP_INVALID_STATE under a policy with global
- * head_budgets or scores by reconstruction, which need a deferred segment.
+ * score tokens only the segment's count, for those rows too. A policy with global head_budgets or scores by
+ * reconstruction evicts tokens of deferred segments (documents) only: here all its tokens stay.
  */
 KVP_API kvp_status kvp_sequence_open_segment(int64_t sequence, int64_t tokens);
 /*

@@ -44,13 +44,14 @@ std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, in
 }  // namespace
 
 kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_t prompt_tokens,
-                           int64_t generated_tokens, int64_t chunk_tokens) {
+                           int64_t generated_tokens, int64_t chunk_tokens, int64_t probe_tokens) {
   const int64_t tail = DenseTail::Bytes(shape, policy);
   const int64_t layers = shape.layers;
   const std::vector<int64_t> slabs = SlabBytes(shape, policy, prompt_tokens);
   const int64_t all_slabs = std::accumulate(slabs.begin(), slabs.end(), int64_t{0});
+  const int64_t capacity = prompt_tokens + (policy.NeedsDeferredSegment() ? probe_tokens : 0);
   const int64_t rows =
-      prompt_tokens > 0 ? PromptRows::Bytes(shape, PromptNeeds::Of(policy), prompt_tokens, prompt_tokens) : 0;
+      prompt_tokens > 0 ? PromptRows::Bytes(shape, PromptNeeds::Of(policy), capacity, prompt_tokens) : 0;
 
   std::vector<int64_t> generated;  // bytes of one tile's slab in the first layers together
   generated.push_back(0);

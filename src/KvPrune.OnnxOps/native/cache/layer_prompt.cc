@@ -41,7 +41,11 @@ Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, T
                           dense_rows,
                           sequence.length() + sequence.step_tokens() - sequence.segment_start()};
   std::vector<KeptTokens> kept;
-  Status status = ChooseTokens({&seal, 1}, tasks, &kept);
+  Status status;
+  if (seal.policy.NeedsDeferredSegment())  // what such a policy compares is not there at a layer's end
+    kept.emplace_back(seal.shape().kv_heads, seal.leaving());
+  else
+    status = ChooseTokens({&seal, 1}, tasks, &kept);
   if (status.ok()) status = SealPromptRows(seal, kept[0], tasks, &slab);
   if (!status.ok()) return status;
   const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));

@@ -67,14 +67,9 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
 
 Status Sequence::OpenSegment(int64_t tokens) {
   const std::lock_guard lock(mutex_);
-  if (policy_.NeedsReconstruction())
-    return {KVP_INVALID_STATE,
-            "a policy that scores tokens by their reconstruction needs a deferred segment and probe steps"};
-  if (policy_.eviction.heads == HeadBudgets::kGlobal)
-    return {
-        KVP_INVALID_STATE,
-        "global head budgets compare all layers, whose rows are there together only in a deferred segment"};
-  return Open(tokens, PromptNeeds::Of(policy_));
+  PromptNeeds needs = PromptNeeds::Of(policy_);
+  needs.reconstruction = false;  // no probe step follows
+  return Open(tokens, needs);
 }
 
 Status Sequence::Open(int64_t tokens, const PromptNeeds& needs) {

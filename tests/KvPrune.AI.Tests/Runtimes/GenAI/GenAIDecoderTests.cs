@@ -82,6 +82,30 @@ public sealed class GenAIDecoderTests : IDisposable
     }
 
     [Fact]
+    public void Probes_choose_the_tokens_that_the_other_runtime_keeps()
+    {
+        PruningPolicy policy = PruningPolicy.Exact with { Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = 0.5 } };
+        using var reference = TestDecoders.LoadOnnxRuntime(BundledModel.Folder);
+        using IDecoderSequence own = SealProbed(_decoder), expected = SealProbed(reference);
+        Assert.Equal(expected.GetInfo(), own.GetInfo());
+        Assert.True(own.GetInfo().SealedBytes > 0);
+        for (int step = 0; step < 3; step++) Assert.Equal(reference.Add(expected, 100 + step), _decoder.Add(own, 100 + step));
+        Assert.Equal(1, _decoder.GetStatistics().Sequences);
+
+        IDecoderSequence SealProbed(IDecoderRuntime decoder)
+        {
+            using IDecoderSequence dense = decoder.CreateSequence(policy);
+            var logits = new float[decoder.VocabularySize];
+            dense.OpenDeferredSegment(Prompt.Length, probeTokens: Prompt.Length);
+            foreach (int[] chunk in Prompt.Chunk(100)) decoder.Prefill(dense, chunk, logits, CancellationToken.None);
+            decoder.Probe(dense, Prompt.AsSpan(0, 50), logits, CancellationToken.None);
+            decoder.Probe(dense, Prompt, logits, CancellationToken.None);
+            Assert.Equal(Prompt.Length, dense.GetInfo().Length);
+            return dense.Seal();
+        }
+    }
+
+    [Fact]
     public void Many_sequences_of_different_lengths_take_turns()
     {
         // More than are kept, so that generators are made, made longer, shortened, kept and dropped.
