@@ -93,7 +93,10 @@ public sealed class EvictionReferenceTests : IDisposable
         const int generated = 3, probed = 40;
         var (model, grams) = ModelOf(shape);
         ReferenceSequence[] layers =
-            [.. grams.Select((gram, layer) => new ReferenceSequence(shape, policy, layer, gram))];
+        [
+            .. grams.Select((gram, layer) => new ReferenceSequence(
+                shape with { Window = shape.Windows[layer % shape.Windows.Count] }, policy, layer, gram)),
+        ];
         var rows = TokenRows.Random(shape, prompt + second + (2 * generated) + probed, random.Next());
         var probe = rows[^probed..];
         var isProbed = policy.Eviction!.Score == TokenScore.Reconstruction;
