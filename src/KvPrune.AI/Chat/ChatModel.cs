@@ -13,7 +13,7 @@ namespace KvPrune.AI.Chat;
 /// <summary>A loaded model folder: engine, tokenizer and chat template, with the defaults of its requests.</summary>
 internal sealed class ChatModel : IDisposable
 {
-    private const string RepeatInstruction = "\n\nRepeat the text above word for word:\n";
+    internal const string RepeatInstruction = "\n\nRepeat the text above word for word:\n";
 
     private readonly LoadedModel _model;
 

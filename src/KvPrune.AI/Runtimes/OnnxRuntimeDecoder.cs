@@ -67,6 +67,9 @@ internal sealed class OnnxRuntimeDecoder : IDecoderRuntime
 
     public KvDecoderSequence CreateSequence(PruningPolicy policy) => new(_cache.CreateSequence(policy));
 
+    /// <inheritdoc cref="DecoderCache.Prepare"/>
+    public void Prepare(PruningPolicy policy) => _cache.Prepare(policy);
+
     public IGuidedSampler Guide(Guidance guidance, SamplingOptions sampling) =>
         throw new NotSupportedException("Grammars need the runtime GenAI.");
 

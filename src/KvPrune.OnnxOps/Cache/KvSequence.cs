@@ -63,7 +63,10 @@ public sealed class KvSequence : IDisposable
     /// deferred segment (<see cref="PruningPolicy.NeedsDeferredSegment"/>).
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tokens"/> is not positive.</exception>
-    /// <exception cref="KvCacheException">A segment is already open, or it would pass the model's longest sequence.</exception>
+    /// <exception cref="KvCacheException">
+    /// A segment is already open, it would pass the model's longest sequence, or the policy divides one budget among all layers
+    /// or scores tokens by their reconstruction and so needs <see cref="OpenDeferredSegment"/>.
+    /// </exception>
     public void OpenSegment(long tokens)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
@@ -111,8 +114,8 @@ public sealed class KvSequence : IDisposable
     /// </param>
     /// <exception cref="ArgumentException">The layer does not exist, or a span holds no whole rows.</exception>
     /// <exception cref="KvCacheException">
-    /// No deferred segment is open, tokens of it were read, the spans do not fit it, a row holds a NaN or an infinity, or
-    /// there is no memory left.
+    /// No deferred segment is open, tokens of it were read, the spans do not fit it, a row holds a NaN or an infinity, a policy
+    /// scores tokens by all queries of the segment, or there is no memory left.
     /// </exception>
     public unsafe void Fill(
         int layer, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, ReadOnlySpan<float> queries = default)
@@ -134,8 +137,9 @@ public sealed class KvSequence : IDisposable
     /// </summary>
     /// <exception cref="ArgumentException">The policy cannot be used.</exception>
     /// <exception cref="KvCacheException">
-    /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, a step is open,
-    /// or there is no memory left.
+    /// No deferred segment is open and full, it was opened without a policy that needs as much as this one, the policy scores
+    /// tokens by their reconstruction and no <see cref="KvStep.BeginProbe"/> was committed, a step is open, or there is no
+    /// memory left.
     /// </exception>
     public KvSequence SealAs(PruningPolicy policy)
     {

@@ -19,7 +19,9 @@ public enum TokenScore
 
     /// <summary>
     /// The attention that queries at the next positions would give, by the mean and covariance of the prompt's queries
-    /// before rotation: Expected Attention (arXiv 2510.00636).
+    /// before rotation, times the norm of the value: Expected Attention (arXiv 2510.00636). With
+    /// <see cref="TokenEviction.WeighByValue"/> ‖W_O v‖ takes the place of that norm, with <see cref="TokenEviction.SecondStage"/> the
+    /// first stage goes without.
     /// </summary>
     ExpectedAttention = 4,
 

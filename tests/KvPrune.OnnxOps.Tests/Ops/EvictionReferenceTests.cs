@@ -65,6 +65,18 @@ public sealed class EvictionReferenceTests : IDisposable
         Assert.InRange(unclear, 0, 1);
     }
 
+    [Fact]
+    public void Layers_have_sparsities_of_their_own()
+    {
+        var shape = Shapes[0];
+        var policy = Evicting(new() { Sparsity = 0.5 }) with
+        {
+            Layers = [new() { TokenSparsity = 0.2 }, new(), new() { TokenSparsity = 0.8, KeyChannelSparsity = 0.25 }],
+        };
+        var random = new Random(1);
+        Assert.True(Compare(shape, policy, prompt: 300, second: 100, random));
+    }
+
     private static PruningPolicy Evicting(TokenEviction eviction) =>
         new() { KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, Eviction = eviction };
 
@@ -136,30 +148,10 @@ public sealed class EvictionReferenceTests : IDisposable
         if (_models.TryGetValue(shape, out var known))
             return known;
         var model = new PrunedAttentionModel(shape);
-        float[][] grams = [.. Enumerable.Range(0, shape.Layers).Select(layer => Gram(shape, seed: layer))];
+        float[][] grams = [.. Enumerable.Range(0, shape.Layers).Select(layer => RandomGram.Of(shape, seed: layer))];
         foreach (var (layer, gram) in grams.Index())
             model.Manager.SetOutputGram(layer, gram);
         return _models[shape] = (model, grams);
-    }
-
-    // WᵀW of a random W for each KV head.
-    private static float[] Gram(AttentionShape shape, int seed)
-    {
-        var random = new Random(seed);
-        var size = shape.HeadSize;
-        var gram = new float[shape.KvHeads * size * size];
-        for (var head = 0; head < shape.KvHeads; head++)
-        {
-            double[][] columns =
-                [.. Enumerable.Range(0, size).Select(_ => Enumerable.Range(0, size).Select(_ => random.NextDouble() - 0.5).ToArray())];
-            for (var i = 0; i < size; i++)
-            {
-                for (var j = 0; j < size; j++)
-                    gram[(((head * size) + i) * size) + j] = (float)ReferenceAttention.Dot(columns[i], columns[j]);
-            }
-        }
-
-        return gram;
     }
 
     private static float[][] Step(

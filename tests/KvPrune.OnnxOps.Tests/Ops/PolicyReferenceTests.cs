@@ -41,6 +41,18 @@ public sealed class PolicyReferenceTests : IDisposable
         new() { KeyStorage = KvStorage.Int8, KeySparsity = 0.3, ValueStorage = KvStorage.Int4 },
         new() { KeyStorage = KvStorage.Int4, ValueStorage = KvStorage.Float32, ValueSparsity = 0.7 },
         new() { KeyStorage = KvStorage.Float32, KeyChannelSparsity = 0.2, ValueStorage = KvStorage.Int4, ValueSparsity = 0.4 },
+        new() { ValueChannelSparsity = 0.4, RecentWindow = 0 },
+        Both(KvStorage.Int8) with { KeyChannelSparsity = 0.4, ValueChannelSparsity = 0.3, KeySparsity = 0.5, ValueSparsity = 0.5 },
+        Both(KvStorage.Int4) with { ValueChannelSparsity = 0.5, KeyScore = KeyScore.QueryRms, KeySparsity = 0.6 },
+        PerChannel(Both(KvStorage.Float32)),
+        PerChannel(Both(KvStorage.Int8)) with { KeyChannelSparsity = 0.4, ValueScore = ValueScore.Attention },
+        PerChannel(Both(KvStorage.Int4)) with { ValueChannelSparsity = 0.25, ObservationWindow = 5 },
+        PerChannel(Both(KvStorage.Float16)) with { ValueScore = ValueScore.Attention, RecentWindow = 5 },
+        PerChannel(new()) with { KeyPattern = SparsityPattern.PerToken, KeyScore = KeyScore.QueryMagnitude },
+        new() { KeySparsity = 0.5, KeyScore = KeyScore.QueryMagnitude, ValueSparsity = 0.5, ValueScore = ValueScore.OutputWeight },
+        Both(KvStorage.Int8) with { KeySparsity = 0.7, KeyScore = KeyScore.QueryRms, KeyChannelSparsity = 0.2 },
+        Both(KvStorage.Int4) with { ValueSparsity = 0.7, ValueScore = ValueScore.OutputWeight, ValueChannelSparsity = 0.2 },
+        Both(KvStorage.Int8) with { ValueSparsity = 0.3, Layers = [new() { KeyChannelSparsity = 0.5, ValueSparsity = 0.6 }] },
     ];
 
     // The kernels that this CPU runs.
@@ -93,6 +105,14 @@ public sealed class PolicyReferenceTests : IDisposable
         }
     }
 
+    private static PruningPolicy PerChannel(PruningPolicy policy) => policy with
+    {
+        KeyPattern = SparsityPattern.PerChannel,
+        KeySparsity = 0.5,
+        ValuePattern = SparsityPattern.PerChannel,
+        ValueSparsity = 0.7,
+    };
+
     private static PruningPolicy Both(KvStorage storage) => new() { KeyStorage = storage, ValueStorage = storage };
 
     public void Dispose()
@@ -104,9 +124,14 @@ public sealed class PolicyReferenceTests : IDisposable
 
     private void Compare(AttentionShape shape, PruningPolicy policy, int prompt, int generated, int second, int seed)
     {
+        var gram = RandomGram.Of(shape, seed: 5);
         if (!_models.TryGetValue(shape, out var model))
+        {
             _models[shape] = model = new PrunedAttentionModel(shape);
-        var reference = new ReferenceSequence(shape, policy);
+            model.Manager.SetOutputGram(0, gram);
+        }
+
+        var reference = new ReferenceSequence(shape, policy, 0, gram);
         var sequences = Kernels.ToDictionary(kernels => kernels, _ => model.Manager.CreateSequence(policy));
         var rows = TokenRows.Random(shape, prompt + (2 * generated) + second, seed);
         var done = 0;

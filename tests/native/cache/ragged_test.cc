@@ -42,8 +42,9 @@ void SealRagged(const ToyModel& model, Sequence& sequence, int tokens, uint32_t 
     const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
     SerialTaskRunner tasks;
     std::shared_ptr<TileSlab> packed;
-    ASSERT_TRUE(PackAheadOfPrompt(sequence.manager().account(), kShape, sequence.policy(), tail, rows, layer,
-                                  tasks, &packed)
+    const int64_t sealed = sequence.sealed_tokens();
+    ASSERT_TRUE(PackAheadOfPrompt(sequence.manager(), sequence.policy(), tail, sealed + span, sealed + rows,
+                                  layer, tasks, &packed)
                     .ok());
     sequence.KeepPacked(layer, std::move(packed));
     run.Complete();

@@ -27,7 +27,49 @@ internal static class MethodCatalogue
         .. Ladder(
             "think-k40-token-v", "ThinK K 40 %, per-token V, 8-bit", [0.5, 0.7, 0.8],
             s => EightBit with { KeyChannelSparsity = 0.4, ValueSparsity = s }, "-int8"),
+
+        .. Ladder("think-v", "ThinK V", [0.3, 0.5], s => new() { ValueChannelSparsity = s }),
+        .. Ladder(
+            "channel-kv", "per-channel K and V", [0.5, 0.7],
+            s => new() { KeySparsity = s, ValueSparsity = s, KeyPattern = SparsityPattern.PerChannel, ValuePattern = SparsityPattern.PerChannel }),
+        .. Ladder(
+            "channel-v-attention", "per-channel V by attention", [0.5, 0.7],
+            s => new() { ValueSparsity = s, ValuePattern = SparsityPattern.PerChannel, ValueScore = ValueScore.Attention }),
+        .. Ladder("channel-v", "per-channel V", [0.5, 0.7], s => new() { ValueSparsity = s, ValuePattern = SparsityPattern.PerChannel }),
+        .. Ladder("token-k-query", "per-token K by query magnitude", [0.5, 0.7, 0.8], s => new() { KeySparsity = s, KeyScore = KeyScore.QueryMagnitude }),
+        .. Ladder("token-k-rms", "per-token K by query rms", [0.5, 0.7, 0.8], s => new() { KeySparsity = s, KeyScore = KeyScore.QueryRms }),
+        .. Ladder("token-v-output", "per-token V by output weights", [0.5, 0.7, 0.8], s => new() { ValueSparsity = s, ValueScore = ValueScore.OutputWeight }),
+        .. Ladder(
+            "token-kv-aware", "per-token K and V, output-aware", [0.5, 0.6, 0.7, 0.8],
+            s => new() { KeySparsity = s, ValueSparsity = s, KeyScore = KeyScore.QueryRms, ValueScore = ValueScore.OutputWeight }),
+
+        .. Evictions("streaming", "StreamingLLM", s => new() { Score = TokenScore.Recency, Sparsity = s }),
+        .. Evictions("snapkv", "SnapKV", s => new() { Score = TokenScore.WindowAttention, Sparsity = s }),
+        .. Evictions("pyramidkv", "PyramidKV", s => new() { Score = TokenScore.WindowAttention, Sparsity = s, PyramidSlope = 20 }),
+        .. Evictions("adakv", "SnapKV + AdaKV", s => new() { Score = TokenScore.WindowAttention, Sparsity = s, Heads = HeadBudgets.Adaptive }),
+        .. Evictions("criticalkv", "SnapKV + CriticalKV", s => new() { Score = TokenScore.WindowAttention, Sparsity = s, SecondStage = true }),
+        .. Evictions(
+            "ada-critical", "SnapKV + AdaKV + CriticalKV",
+            s => new() { Score = TokenScore.WindowAttention, Sparsity = s, Heads = HeadBudgets.Adaptive, SecondStage = true }),
+        .. Evictions("h2o", "H2O", s => new() { Score = TokenScore.AccumulatedAttention, Sparsity = s }),
+        .. Evictions("expected", "Expected Attention", s => new() { Score = TokenScore.ExpectedAttention, Sparsity = s }),
+        .. Evictions(
+            "expected-value", "Expected Attention x value", s => new() { Score = TokenScore.ExpectedAttention, Sparsity = s, WeighByValue = true }),
+        .. Evictions("kvzip", "KVzip", s => new() { Score = TokenScore.Reconstruction, Sparsity = s, Heads = HeadBudgets.Global }),
+
+        .. Ladder(
+            "error", "error budget, 8-bit", [0.02, 0.05, 0.1, 0.2, 0.3],
+            error => PruningPolicy.ForOutputError(error) with { KeyStorage = Int8, ValueStorage = Int8 }, "-int8"),
+        .. Ladder(
+            "kvzip-compact", "KVzip + compact", [0.3, 0.5],
+            s => PruningPolicy.Compact with { Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = s, Heads = HeadBudgets.Global } }),
+        .. Ladder(
+            "snapkv-compact", "SnapKV + compact", [0.3, 0.5],
+            s => PruningPolicy.Compact with { Eviction = new() { Score = TokenScore.WindowAttention, Sparsity = s } }),
     ];
+
+    private static IEnumerable<Method> Evictions(string name, string family, Func<double, TokenEviction> eviction) =>
+        Ladder(name, family, [0.3, 0.5, 0.7], s => new() { Eviction = eviction(s) });
 
     /// <summary>The methods that the names or families mean, in the catalogue's order, and always the baseline; none: all.</summary>
     /// <exception cref="ArgumentException">A name is neither; the message lists all.</exception>

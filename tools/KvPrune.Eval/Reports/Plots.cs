@@ -1,3 +1,4 @@
+using KvPrune.Eval.Methods;
 using KvPrune.Eval.Results;
 using KvPrune.Eval.Running;
 using ScottPlot;
@@ -18,7 +19,7 @@ internal static class Plots
         List<string> files = [];
         foreach (IGrouping<AskMode, MethodRow> mode in rows.Where(row => row.Accuracy is not null).GroupBy(row => row.Mode))
         {
-            var plot = Lines(mode, row => 100 * row.Accuracy?.Value);
+            var plot = Lines([.. mode], row => 100 * row.Accuracy?.Value);
             plot.YLabel("right answers, per cent");
             Save(plot, $"accuracy-{mode.Key.ToString().ToLowerInvariant()}.png");
         }
@@ -44,14 +45,16 @@ internal static class Plots
         }
     }
 
-    private static Plot Lines(IEnumerable<MethodRow> rows, Func<MethodRow, double?> value)
+    private static Plot Lines(IReadOnlyCollection<MethodRow> rows, Func<MethodRow, double?> value)
     {
+        // What takes more than the dense cache, such as 32 bits, would squeeze the others together.
+        double widest = 1.1 * rows.FirstOrDefault(row => row.Method == MethodCatalogue.Baseline.Name)?.BytesVsDense16 ?? double.MaxValue;
         var plot = new Plot();
         var markers = Enum.GetValues<MarkerShape>().Where(shape => shape.ToString().StartsWith("Filled", StringComparison.Ordinal)).ToArray();
         foreach ((int i, var family) in rows.GroupBy(row => row.Family).Index())
         {
             (double X, double Y)[] points =
-                [.. family.Where(row => row.BytesVsDense16 is not null && value(row) is not null)
+                [.. family.Where(row => row.BytesVsDense16 <= widest && value(row) is not null)
                     .Select(row => (row.BytesVsDense16!.Value, value(row)!.Value)).OrderBy(point => point.Item1)];
             if (points.Length == 0) continue;
             var line = plot.Add.Scatter(points.Select(point => point.X).ToArray(), points.Select(point => point.Y).ToArray());

@@ -9,6 +9,9 @@ internal sealed class CompressedPrompt : IDisposable
 {
     private const int ChunkTokens = 512;
 
+    // Tokens before a chunk that are repeated with it, so that the model finds its place.
+    private const int LeadTokens = 8;
+
     private CompressedPrompt(IDecoderSequence[] sequences, float[] logits)
     {
         Sequences = sequences;
@@ -29,10 +32,13 @@ internal sealed class CompressedPrompt : IDisposable
         var sequences = new List<KvDecoderSequence>();
         try
         {
+            foreach (Method method in methods) model.Decoder.Prepare(method.Policy);
             // Its own policy is never applied.
             using KvDecoderSequence source = model.Decoder.CreateSequence(PruningPolicy.Exact);
-            source.OpenDeferredSegment(tokens.Length, [.. methods.Select(method => method.Policy)]);
+            int probeTokens = methods.Any(method => method.Policy.NeedsProbes) ? model.RepeatInstruction.Length + LeadTokens + ChunkTokens : 0;
+            source.OpenDeferredSegment(tokens.Length, [.. methods.Select(method => method.Policy)], probeTokens);
             ReadChunks(model, source, tokens, logits, cancellation);
+            if (probeTokens > 0) Repeat(model, source, tokens, cancellation);
             foreach (Method method in methods)
             {
                 cancellation.ThrowIfCancellationRequested();
@@ -58,6 +64,18 @@ internal sealed class CompressedPrompt : IDisposable
     public void Dispose()
     {
         foreach (IDecoderSequence sequence in Sequences) sequence.Dispose();
+    }
+
+    // KVzip's repeat pass.
+    private static void Repeat(EvalModel model, IDecoderSequence sequence, ReadOnlySpan<int> tokens, CancellationToken cancellation)
+    {
+        var unused = new float[model.Decoder.VocabularySize];
+        for (int start = 0; start < tokens.Length; start += ChunkTokens)
+        {
+            int first = Math.Max(0, start - LeadTokens);
+            int end = Math.Min(start + ChunkTokens, tokens.Length);
+            model.Decoder.Probe(sequence, [.. model.RepeatInstruction, .. tokens[first..end]], unused, cancellation);
+        }
     }
 
     private static void ReadChunks(

@@ -6,6 +6,7 @@ using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
 using KvPrune.AI.Models;
 using KvPrune.AI.Runtimes;
+using KvPrune.AI.Templates;
 using KvPrune.AI.Tokenization;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -23,6 +24,7 @@ internal sealed class EvalModel : IDisposable
         _model = model;
         _endTokens = [.. folder.EndTokens];
         Prompts = new PromptEncoder(model.Template, model.Tokenizer);
+        RepeatInstruction = model.Tokenizer.Encode(new RenderedPrompt(ChatModel.RepeatInstruction, [Range.All])).Tokens;
         Identity = Identify(folder);
     }
 
@@ -32,6 +34,9 @@ internal sealed class EvalModel : IDisposable
     public OnnxRuntimeDecoder Decoder => (OnnxRuntimeDecoder)_model.Decoder;
 
     public PromptEncoder Prompts { get; }
+
+    /// <summary>Tokens that ask for the repetition of what was read.</summary>
+    public int[] RepeatInstruction { get; }
 
     /// <summary>Name, a checksum of configuration and tokenizer, and the bytes of the graph: tells one model from another.</summary>
     public string Identity { get; }

@@ -148,7 +148,7 @@ typedef struct kvp_estimate {
 typedef struct kvp_manager_statistics {
   int64_t sealed_bytes;  /* tiles with masks, scales and channel lists, also those packed ahead of sealing */
   int64_t tail_bytes;    /* dense tails, those of checkpoints included */
-  int64_t staging_bytes; /* dense prompt rows and observed queries of open segments; scratch of a run */
+  int64_t staging_bytes; /* dense prompt rows of open segments, what is recorded beside them; scratch of a run */
   int64_t peak_bytes;    /* highest sum so far */
   int64_t sequences;
   int64_t weight_bytes; /* Gram matrices of the output projections; outside of the limit and of the peak */

@@ -1,6 +1,7 @@
 #include "cache/choose_tokens.h"
 
 #include <algorithm>
+#include <string>
 
 #include "cache/token_scores.h"
 #include "pruning/eviction_budget.h"
@@ -51,20 +52,17 @@ Status Select(const LayerSeal& seal, const TokenScores& scores, TaskRunner& task
   status = Buffer::Allocate(account, MemoryUse::kScratch,
                             kv_heads * leaving * static_cast<int64_t>(sizeof(uint64_t)), &order);
   if (!status.ok()) return status;
-  std::vector<Status> results(static_cast<size_t>(kv_heads));
-  tasks.For(static_cast<size_t>(kv_heads), [&](size_t index) {
+  status = tasks.Try(static_cast<size_t>(kv_heads), [&](size_t index) -> Status {
     const int head = static_cast<int>(index);
-    if (!kept->evicts(head)) return;
+    if (!kept->evicts(head)) return {};
     uint64_t* own = reinterpret_cast<uint64_t*>(order.data()) + head * leaving;
-    results[index] = scores.norms(head) == nullptr
-                         ? SelectTokens(scores.scores(head), leaving, Sinks(seal), kept->count(head), own,
-                                        kept->rows(head))
-                         : SelectTokensInTwoStages(scores.scores(head), scores.norms(head), leaving,
-                                                   Sinks(seal), kept->count(head), own, kept->rows(head));
+    return scores.norms(head) == nullptr
+               ? SelectTokens(scores.scores(head), leaving, Sinks(seal), kept->count(head), own,
+                              kept->rows(head))
+               : SelectTokensInTwoStages(scores.scores(head), scores.norms(head), leaving, Sinks(seal),
+                                         kept->count(head), own, kept->rows(head));
   });
-  for (const Status& result : results)
-    if (!result.ok()) return OfLayer(seal.layer, result);
-  return {};
+  return status.ok() ? status : OfLayer(seal.layer, status);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ constexpr EntrySetting kAsItIs{Storage::kFloat32, 0, 0};
 struct Settings {
   std::vector<EntrySetting> settings;
   std::vector<BudgetOption> options;
-  size_t most_bytes = 0;  // of a tile whose other half is as it is
+  size_t most_bytes = 0;  // of a tile whose other half is untouched
 
   EntrySetting operator[](int option) const {
     return option == kUntouched ? kAsItIs : settings[static_cast<size_t>(option)];
@@ -46,11 +46,17 @@ Status ChooseWithinError(const std::shared_ptr<MemoryAccount>& account, const Po
   const Settings values = Flatten(ValueLadders(policy), [&](const EntrySetting& setting) {
     return MakeFormat(policy, kAsItIs, setting, head_size).stride;
   });
+  const size_t untouched = MakeFormat(policy, kAsItIs, kAsItIs, head_size).stride;
   HeadError head;
-  Status status =
-      head.Prepare(account, kv_head, sealing->source(), std::max(keys.most_bytes, values.most_bytes));
+  Status status = head.Prepare(account, kv_head, sealing->source(),
+                               std::max({untouched, keys.most_bytes, values.most_bytes}));
   if (!status.ok()) return status;
+  const bool evicts = sealing->Run().evicted;
   const auto measure = [&](int key, int value, double* measured) {
+    if (key == kUntouched && value == kUntouched && !evicts) {
+      *measured = 0;
+      return Status();
+    }
     sealing->Use(keys[key], values[value]);
     return head.Measure(*sealing, measured);
   };

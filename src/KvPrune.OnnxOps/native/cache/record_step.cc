@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <string>
 #include <thread>
-#include <vector>
 
 #include "pruning/reconstruction.h"
 
@@ -95,18 +95,15 @@ class StepRecorder {
     tasks.For(static_cast<size_t>(tokens), [&](size_t t) {
       CopyRotated(static_cast<int64_t>(t), queries + static_cast<int64_t>(t) * width_);
     });
-    std::vector<Status> results(static_cast<size_t>(shape_.kv_heads));
     std::atomic<int> next{0};
-    tasks.For(static_cast<size_t>(workers), [&](size_t worker) {
+    return tasks.Try(static_cast<size_t>(workers), [&](size_t worker) -> Status {
       float* own = queries + tokens * width_ + static_cast<int64_t>(worker) * worker_floats;
-      for (int head = next.fetch_add(1); head < shape_.kv_heads; head = next.fetch_add(1))
-        results[static_cast<size_t>(head)] = RecordHead(head, queries, own, own + attention);
+      for (int head = next.fetch_add(1); head < shape_.kv_heads; head = next.fetch_add(1)) {
+        const Status result = RecordHead(head, queries, own, own + attention);
+        if (!result.ok()) return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
+      }
+      return {};
     });
-    for (int head = 0; head < shape_.kv_heads; ++head) {
-      const Status& result = results[static_cast<size_t>(head)];
-      if (!result.ok()) return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
-    }
-    return {};
   }
 
   Status RecordHead(int kv_head, const float* queries, float* scratch, float* most) const {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <string>
 #include <thread>
-#include <vector>
 
 #include "pruning/accumulated_attention.h"
 #include "pruning/expected_attention.h"
@@ -131,19 +131,15 @@ Status TokenScores::Compute(const LayerSeal& seal, TaskRunner& tasks) {
   status = Buffer::Allocate(account, MemoryUse::kScratch, workers * worker_bytes, &scratch);
   if (!status.ok()) return status;
 
-  std::vector<Status> results(static_cast<size_t>(kv_heads_));
   std::atomic<int> next{0};
-  tasks.For(static_cast<size_t>(workers), [&](size_t worker) {
+  return tasks.Try(static_cast<size_t>(workers), [&](size_t worker) -> Status {
     HeadScorer scorer(seal, scratch.data() + static_cast<int64_t>(worker) * worker_bytes);
-    for (int head = next.fetch_add(1); head < kv_heads_; head = next.fetch_add(1))
-      results[static_cast<size_t>(head)] =
-          scorer.Score(head, Array(head), stages_ ? Array(kv_heads_ + head) : nullptr);
+    for (int head = next.fetch_add(1); head < kv_heads_; head = next.fetch_add(1)) {
+      const Status result = scorer.Score(head, Array(head), stages_ ? Array(kv_heads_ + head) : nullptr);
+      if (!result.ok()) return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
+    }
+    return {};
   });
-  for (int head = 0; head < kv_heads_; ++head) {
-    const Status& result = results[static_cast<size_t>(head)];
-    if (!result.ok()) return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
-  }
-  return {};
 }
 
 }  // namespace kvprune
