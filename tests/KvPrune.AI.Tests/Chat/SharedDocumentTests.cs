@@ -111,6 +111,21 @@ public sealed class SharedDocumentTests
     }
 
     [Fact]
+    public async Task The_bytes_that_admission_asks_for_are_enough()
+    {
+        FactDocument document = FactDocument.Create(65, 40, 1);
+        Task<ChatResponse> Answer(KvPrunedChatClient client) => client.GetResponseAsync(Ask(document, document.Facts[0]), new ChatOptions { MaxOutputTokens = 12 });
+        long required;
+        using (KvPrunedChatClient client = BundledClient.Load(options => (options.Policy, options.KvCacheByteLimit) = (KvZip, 1)))
+            required = (await Assert.ThrowsAsync<KvBudgetExceededException>(() => Answer(client))).RequiredBytes;
+        using KvPrunedChatClient enough = BundledClient.Load(options => (options.Policy, options.KvCacheByteLimit) = (KvZip, required));
+        Assert.Equal(document.Facts[0].Answer, (await Answer(enough)).Text.Trim());
+        // Not far more than enough either: the dense rows of the document, which are there at once, are most of it.
+        long dense = 2 * new KvModelShape(5, 4, 2, 64, 8192).DenseBytes(500);
+        Assert.InRange(required, dense, 4 * dense);
+    }
+
+    [Fact]
     public void The_mark_is_a_bool()
     {
         Assert.True(new ChatMessage(ChatRole.User, "x").AsSharedDocument().IsSharedDocument());

@@ -146,10 +146,11 @@ typedef struct kvp_estimate {
 } kvp_estimate;
 
 typedef struct kvp_manager_statistics {
-  int64_t sealed_bytes;  /* tiles with masks, scales and channel lists, also those packed ahead of sealing */
-  int64_t tail_bytes;    /* dense tails, those of checkpoints included */
-  int64_t staging_bytes; /* dense prompt rows of open segments, what is recorded beside them; scratch of a run */
-  int64_t peak_bytes;    /* highest sum so far */
+  int64_t sealed_bytes; /* tiles with masks, scales and channel lists, also those packed ahead of sealing */
+  int64_t tail_bytes;   /* dense tails, those of checkpoints included */
+  int64_t
+      staging_bytes;  /* dense prompt rows of open segments, what is recorded beside them; scratch of a run */
+  int64_t peak_bytes; /* highest sum so far */
   int64_t sequences;
   int64_t weight_bytes; /* Gram matrices of the output projections; outside of the limit and of the peak */
 } kvp_manager_statistics;
@@ -216,7 +217,8 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  *
  * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
  * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
- * one, opened for probe steps of probe_tokens, and with the source gone at the end; others take no probe_tokens.
+ * one, opened for probe steps of probe_tokens, and with the source gone at the end; others take no
+ * probe_tokens.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,
@@ -262,8 +264,8 @@ KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t to
 /*
  * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
  * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
- * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores by
- * reconstruction and no probe step was committed.
+ * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores
+ * by reconstruction and no probe step was committed.
  */
 KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
 /* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
@@ -290,16 +292,16 @@ KVP_API kvp_status kvp_sequence_kept(int64_t sequence, int32_t layer, int32_t kv
  * A step is a transaction over all layers of `count` sequences: begin announces new_tokens[i] tokens, the
  * graph runs, commit makes them part of the sequences, rollback drops them in every layer. Begin takes all
  * sequences or none; commit is refused unless every layer ran. Rolling back the last chunk of a segment after
- * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open. So
- * does rolling back any but the first chunk after a layer ran, where a policy sums up attention or queries of
- * the whole segment.
+ * layers of it were sealed drops the whole segment: the sequence is back at its start, with no segment open.
+ * So does rolling back any but the first chunk after a layer ran, where a policy sums up attention or queries
+ * of the whole segment.
  */
 KVP_API kvp_status kvp_step_begin(const int64_t* sequences, const int32_t* new_tokens, int32_t count);
 /*
  * A step of one sequence whose tokens follow its full deferred segment, see it and themselves causally, and
- * are dropped when the step is committed or rolled back: the sequence stays as it is. Where a policy scores by
- * reconstruction, their attention raises the scores of the segment's tokens, of all steps together (also that
- * of layers which ran before a step was rolled back).
+ * are dropped when the step is committed or rolled back: the sequence stays as it is. Where a policy scores
+ * by reconstruction, their attention raises the scores of the segment's tokens, of all steps together (also
+ * that of layers which ran before a step was rolled back).
  */
 KVP_API kvp_status kvp_step_begin_probe(int64_t sequence, int32_t new_tokens);
 KVP_API kvp_status kvp_step_commit(const int64_t* sequences, int32_t count);
