@@ -53,7 +53,7 @@ public class NativePolicyTests
         var (policy, words) = Refusals[index];
         NativeLibraryFile.EnsureLoaded();
         var layers = NativeLayerSparsity.All(policy);
-        var status = NativeMethods.kvp_estimate_bytes(new NativeModelShape(Shape), new NativePolicy(policy, layers), 100, 0, 0, out _);
+        var status = NativeMethods.kvp_estimate_bytes(new NativeModelShape(Shape), new NativePolicy(policy, layers), 100, 0, 0, 0, out _);
         GC.KeepAlive(layers);
         Assert.Equal(KvCacheStatus.InvalidArgument, status);
         var refusal = Assert.Throws<KvCacheException>(() => status.ThrowOnFailure());

@@ -15,11 +15,12 @@ internal sealed class ReferenceSequence
 
     /// <param name="shape">How the layer attends.</param>
     /// <param name="policy">What is kept.</param>
-    /// <param name="layer">The layer, where the policy has sparsities for each.</param>
+    /// <param name="layer">The layer, where the policy has sparsities or the model windows for each.</param>
     /// <param name="grams">Of the output projection, [KV heads, channels, channels]; null where the policy does without.</param>
     public ReferenceSequence(AttentionShape shape, PruningPolicy policy, int layer = 0, float[]? grams = null)
     {
-        _shape = shape;
+        // Layers may have windows of their own.
+        _shape = shape = shape with { Window = shape.Windows[layer % shape.Windows.Count] };
         _policy = policy;
         _heads =
         [
