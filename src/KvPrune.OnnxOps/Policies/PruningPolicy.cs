@@ -163,13 +163,7 @@ public sealed record PruningPolicy
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="error"/> is not in (0, 1).</exception>
     public static PruningPolicy ForOutputError(double error)
     {
-        var policy = new PruningPolicy
-        {
-            KeyStorage = KvStorage.Int8,
-            ValueStorage = KvStorage.Int8,
-            KeyScore = KeyScore.QueryRms,
-            OutputError = error,
-        };
+        var policy = new PruningPolicy { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8, OutputError = error };
         policy.Validate();
         return policy;
     }

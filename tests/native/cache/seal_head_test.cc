@@ -263,13 +263,13 @@ TEST_P(SealHeadTest, KeepsWhatTheFormulasSay) {
             policy.key_pattern = SparsityPattern::kPerChannel;
           const int size = std::vector<int>{64, 40, 128, 32}[turn % 4];
           const int group = 1 + turn % 4;
-          const HeadCase head(64 * 4 + 45, 32, group, size, &random);
+          const HeadCase head(64 * 2 + 45, 32, group, size, &random);
           const auto sinks = RandomFloats(static_cast<size_t>(group), &random);
           const bool capped = turn % 5 == 0;
-          const AttentionRule rule{size, head.scale, capped ? 5.0f : 0.0f, capped ? 200 : 0,
+          const AttentionRule rule{size, head.scale, capped ? 5.0f : 0.0f, capped ? 120 : 0,
                                    capped ? sinks.data() : nullptr};
           SCOPED_TRACE(testing::Message() << "turn " << turn);
-          Compare(policy, Leaving(256, evicts, head), rule,
+          Compare(policy, Leaving(128, evicts, head), rule,
                   head.Attention(rule.softcap, rule.window, capped ? sinks : std::vector<float>()),
                   Gram(size, &random));
         }
