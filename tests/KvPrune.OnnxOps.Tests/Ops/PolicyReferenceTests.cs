@@ -24,7 +24,7 @@ public sealed class PolicyReferenceTests : IDisposable
 
     private static readonly PruningPolicy[] Policies =
     [
-        .. PruningPolicy.Presets.Values,
+        .. PruningPolicy.Presets.Values.Where(preset => !preset.NeedsDeferredSegment),
         new() { KeySparsity = 0.5, ValueSparsity = 0.5 },
         new() { KeySparsity = 0.7, ValueSparsity = 0.7, KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8 },
         new() { KeySparsity = 0.5, KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, RecentWindow = 0 },

@@ -122,8 +122,8 @@ public class PruningPolicyTests
     public void Presets_are_valid_distinct_and_found_by_name()
     {
         Assert.Equal(
-            ["balanced", "compact", "dense", "exact", "near-lossless"], PruningPolicy.Presets.Keys.Order(StringComparer.Ordinal));
-        Assert.Equal(5, PruningPolicy.Presets.Values.Distinct().Count());
+            ["balanced", "compact", "dense", "exact", "extreme", "near-lossless"], PruningPolicy.Presets.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(6, PruningPolicy.Presets.Values.Distinct().Count());
         foreach (var (name, policy) in PruningPolicy.Presets)
         {
             policy.Validate();
