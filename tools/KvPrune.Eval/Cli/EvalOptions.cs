@@ -21,7 +21,7 @@ internal sealed class EvalOptions
 
     private readonly Option<string[]> _methods = new("--methods")
     {
-        Description = "Names of methods or of families. Default: all: " + string.Join(", ", MethodCatalogue.All.Select(method => method.Name))
+        Description = "Names of methods or of families. Default: all, with --quick one or two of a kind: " + string.Join(", ", MethodCatalogue.All.Select(method => method.Name))
             + $". {MethodCatalogue.Baseline.Name} always takes part.",
         HelpName = "name",
         AllowMultipleArgumentsPerToken = true,
@@ -137,7 +137,7 @@ internal sealed class EvalOptions
         bool quick = parsed.GetValue(_quick);
         return new EvalSettings
         {
-            Methods = MethodCatalogue.Select(parsed.GetValue(_methods) ?? []),
+            Methods = MethodCatalogue.Select(parsed.GetValue(_methods) is { Length: > 0 } methods ? methods : quick ? MethodCatalogue.Quick : []),
             Tasks = parsed.GetValue(_tasks)!,
             Lengths = parsed.GetValue(_lengths) is { Length: > 0 } lengths ? [.. lengths.Distinct().Order()] : quick ? [256, 1024] : [256, 512, 1024, 2048],
             Samples = parsed.GetValue(_samples) ?? (quick ? 6 : 100),

@@ -113,8 +113,9 @@ void RotateHalves(float* row, int rotary_size, const float* cosine, const float*
 void RotateInterleaved(float* row, int rotary_size, const float* cosine, const float* sine);
 
 // pack_tile with the elements to keep given: masks are [64, head_size] bytes, not 0 for what stays, and not
-// looked at where the section is no bitmap; null: as pack_tile chooses. Any instruction set. False, with a tile that reads as nothing
-// sensible, where a mask does not set exactly the section's `nonzeros` elements of the kept channels.
+// looked at where the section is no bitmap; null: as pack_tile chooses. Any instruction set. False, with a
+// tile that reads as nothing sensible, where a mask does not set exactly the section's `nonzeros` elements of
+// the kept channels.
 [[nodiscard]] bool PackMaskedTile(const TileFormat& format, const float* keys, const float* values,
                                   size_t row_stride, const uint8_t* key_channels,
                                   const uint8_t* value_channels, const uint8_t* key_mask,
