@@ -5,21 +5,11 @@
 #include <numeric>
 
 #include "cache/estimate.h"
+#include "cache/eviction_fixture.h"
 #include "cache/model_fixture.h"
 
 namespace kvprune::test {
 namespace {
-
-Policy Evicting(TokenScore score, float sparsity, HeadBudgets heads = HeadBudgets::kUniform) {
-  Policy policy = ExactPolicy();
-  policy.eviction = {.score = score,
-                     .sparsity = sparsity,
-                     .sink_tokens = 4,
-                     .pool_kernel = 7,
-                     .heads = heads,
-                     .head_floor = 0.2f};
-  return policy;
-}
 
 Policy WithPyramid(Policy policy) {
   policy.eviction.pyramid_slope = 4;
@@ -51,54 +41,11 @@ std::vector<Policy> Policies() {
           WithBudget(Evicting(TokenScore::kExpectedAttention, 0), 1)};
 }
 
-int64_t KeptTokensOf(Sequence& sequence, int layer, int kv_head) {
-  const ReadBack rows = Read(sequence, layer, kv_head);
-  return std::accumulate(rows.kept.begin(), rows.kept.end(), int64_t{0});
-}
-
-int64_t AllKept(Sequence& sequence) {
-  int64_t kept = 0;
-  for (int layer = 0; layer < kShape.layers; ++layer)
-    for (int head = 0; head < kShape.kv_heads; ++head) kept += KeptTokensOf(sequence, layer, head);
-  return kept;
-}
-
 void ExpectSameKept(Sequence& actual, Sequence& expected) {
   ExpectSameCache(actual, expected);
   for (int layer = 0; layer < kShape.layers; ++layer)
     for (int head = 0; head < kShape.kv_heads; ++head)
       EXPECT_EQ(Read(actual, layer, head).kept, Read(expected, layer, head).kept);
-}
-
-// Attention of every token of a segment over the rows that the cache held before it, and causally itself.
-void ExpectPromptMatchesRows(const ToyModel& model, Sequence& sequence, int tokens, int chunk) {
-  std::vector<ReadBack> past;
-  for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(sequence, 1, head));
-  const int64_t start = sequence.length();
-  const auto outputs = model.Prompt(sequence, tokens, chunk);
-  const int size = kShape.head_size;
-  for (int token : {0, tokens / 2, tokens - 1})
-    for (int head = 0; head < kShape.query_heads; ++head) {
-      ReadBack rows = past[head / kShape.group()];
-      for (int64_t t = start; t <= start + token; ++t) {
-        const auto key = model.Key(1, t, head / kShape.group());
-        const auto value = model.Value(1, t, head / kShape.group());
-        rows.keys.insert(rows.keys.end(), key.begin(), key.end());
-        rows.values.insert(rows.values.end(), value.begin(), value.end());
-        rows.kept.push_back(1);
-      }
-      const int64_t length = start + token + 1;
-      const ReadBack seen = SeenRows(rows, length - model.Seen(length));
-      const auto expected = ToyModel::Attend(model.Query(1, start + token, head), seen.keys.data(),
-                                             seen.values.data(), static_cast<int64_t>(seen.kept.size()));
-      double error = 0;
-      double norm = 0;
-      for (int j = 0; j < size; ++j) {
-        error += std::pow(outputs[1][(token * kShape.query_heads + head) * size + j] - expected[j], 2);
-        norm += expected[j] * expected[j];
-      }
-      EXPECT_LE(std::sqrt(error / norm), 2e-5) << "token " << token << " head " << head;
-    }
 }
 
 class Evictions : public testing::TestWithParam<size_t> {
@@ -115,7 +62,7 @@ TEST_P(Evictions, DecodingAndFollowingPromptsReadTheRowsThatAreLeft) {
     EXPECT_LT(AllKept(*sequence), 4 * 400);
     for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sequence, 2e-2);
     model.Decode(*sequence, 70);
-    ExpectPromptMatchesRows(model, *sequence, 210, 90);
+    ExpectPromptMatchesRows(model, *sequence, 210, 90, {0, 105, 209});
     ExpectDecodeMatchesRows(model, *sequence, 2e-2);
   }
 }
@@ -314,98 +261,6 @@ TEST(Eviction, RecencyKeepsSinksAndTheNewest) {
   const ReadBack rows = Read(*sequence, 1, 1);
   for (int token = 0; token < 352; ++token)
     EXPECT_EQ(rows.kept[token], token < 4 || token >= 320 - 124 ? 1 : 0) << token;
-}
-
-TEST(Eviction, LayersAndHeadsShareGlobalBudgets) {
-  const ToyModel model(8);
-  const Policy policy = Evicting(TokenScore::kWindowAttention, 0.5f, HeadBudgets::kGlobal);
-  const auto source = NewSequence(NewManager(), ExactPolicy());
-  ASSERT_TRUE(source->OpenDeferredSegment(992, {{policy}}, 0).ok());
-  model.Step(*source, 992);
-  std::shared_ptr<Sequence> sealed;
-  ASSERT_TRUE(source->SealAs(policy, &sealed).ok());
-  EXPECT_NEAR(static_cast<double>(AllKept(*sealed)), 4 * 496, 4 * 32);
-  kvp_sequence_info info;
-  ASSERT_TRUE(sealed->GetInfo(&info).ok());
-  const kvp_estimate estimate = EstimateBytes(kShape, policy, 992, 0, 0);
-  EXPECT_LE(info.sealed_bytes + info.tail_bytes, estimate.resident_bytes);
-  for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sealed, 2e-5);
-}
-
-TEST(Eviction, ProbeStepsRankTokensByReconstruction) {
-  const ToyModel model(9, 10000.0f);
-  const Policy policy = Evicting(TokenScore::kReconstruction, 0.5f);
-  const auto source = NewSequence(NewManager(), ExactPolicy());
-  ASSERT_TRUE(source->OpenDeferredSegment(300, {{policy}}, 100).ok());
-  model.Step(*source, 300);
-  std::shared_ptr<Sequence> sealed;
-  Status status = source->SealAs(policy, &sealed);
-  EXPECT_EQ(status.code(), KVP_INVALID_STATE);
-  EXPECT_NE(status.message().find("no probe step"), std::string::npos) << status.message();
-  SerialTaskRunner tasks;
-  ASSERT_TRUE(source->BeginProbe(100).ok());
-  model.RunLayers(*source, tasks);
-  ASSERT_TRUE(source->CommitStep().ok());
-  status = source->SealAs(policy, &sealed);
-  ASSERT_TRUE(status.ok()) << status.message();
-  EXPECT_EQ(KeptTokensOf(*sealed, 0, 0), 44 + 128);  // 256 leave the window; of 150 kept, 106 of these
-  for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sealed, 2e-5);
-}
-
-TEST(Eviction, PoliciesOfDeferredSegmentsKeepTheTokensOfOthers) {
-  const ToyModel model(12, 10000.0f);
-  for (const Policy& policy : {Evicting(TokenScore::kReconstruction, 0.5f),
-                               Evicting(TokenScore::kWindowAttention, 0.5f, HeadBudgets::kGlobal)}) {
-    const auto manager = NewManager();
-    const auto source = NewSequence(manager, policy);
-    ASSERT_TRUE(source->OpenDeferredSegment(300, {{policy}}, 50).ok());
-    model.Step(*source, 300);
-    SerialTaskRunner tasks;
-    ASSERT_TRUE(source->BeginProbe(50).ok());
-    model.RunLayers(*source, tasks);
-    ASSERT_TRUE(source->CommitStep().ok());
-    std::shared_ptr<Sequence> sealed;
-    ASSERT_TRUE(source->SealAs(policy, &sealed).ok());
-    const int64_t estimated = EstimateBytes(kShape, policy, 300, 0, 0, 50).prefill_peak_bytes;
-    if (policy.eviction.heads == HeadBudgets::kUniform)
-      EXPECT_EQ(BytesInUse(*manager), estimated);
-    else
-      EXPECT_LE(BytesInUse(*manager), estimated);
-    const ReadBack before = Read(*sealed, 1, 0);
-    const auto evicted = std::count(before.kept.begin(), before.kept.end(), 0);
-    EXPECT_GT(evicted, 0);
-    model.Prompt(*sealed, 200);
-    const ReadBack after = Read(*sealed, 1, 0);
-    EXPECT_EQ(std::count(after.kept.begin(), after.kept.end(), 0), evicted);
-    EXPECT_TRUE(std::equal(before.kept.begin(), before.kept.end(), after.kept.begin()));
-    for (int i = 0; i < 3; ++i) ExpectDecodeMatchesRows(model, *sealed, 2e-5);
-  }
-}
-
-TEST(Eviction, RefusesWhatItHasNoRowsFor) {
-  const auto refused = [](const Status& status, const char* words) {
-    EXPECT_EQ(status.code(), KVP_INVALID_STATE) << words;
-    EXPECT_NE(status.message().find(words), std::string::npos) << status.message();
-  };
-  const auto manager = NewManager();
-  const ToyModel model;
-  const auto source = NewSequence(manager, ExactPolicy());
-  ASSERT_TRUE(source->OpenDeferredSegment(200, {{Evicting(TokenScore::kExpectedAttention, 0.5f)}}, 0).ok());
-  const std::vector<float> rows(size_t{200} * kShape.kv_heads * kShape.head_size);
-  refused(source->Fill(0, 200, rows.data(), rows.data(), nullptr, 0), "all of its queries");
-  model.Step(*source, 200);
-  std::shared_ptr<Sequence> sealed;
-  refused(source->SealAs(Evicting(TokenScore::kAccumulatedAttention, 0.5f), &sealed),
-          "accumulated attention");
-  refused(source->SealAs(Evicting(TokenScore::kReconstruction, 0.5f), &sealed), "reconstruction");
-  refused(source->SealAs(Evicting(TokenScore::kWindowAttention, 0.5f), &sealed), "last 32 queries");
-  Policy sinks = Evicting(TokenScore::kExpectedAttention, 0.5f);
-  sinks.eviction.sink_tokens = 9;
-  refused(source->SealAs(sinks, &sealed), "first 9 queries");
-  Policy weighs = Evicting(TokenScore::kExpectedAttention, 0.5f);
-  weighs.eviction.weigh_by_value = true;
-  refused(source->SealAs(weighs, &sealed), "Gram matrix");
-  EXPECT_EQ(manager->account()->InUse(MemoryUse::kScratch), 0);
 }
 
 }  // namespace

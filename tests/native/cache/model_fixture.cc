@@ -262,4 +262,36 @@ void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double t
     }
 }
 
+void ExpectPromptMatchesRows(const ToyModel& model, Sequence& sequence, int tokens, int chunk,
+                             std::initializer_list<int> checked) {
+  constexpr int kLayer = 1;
+  std::vector<ReadBack> past;
+  for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(sequence, kLayer, head));
+  const int64_t start = sequence.length();
+  const auto outputs = model.Prompt(sequence, tokens, chunk);
+  for (const int token : checked)
+    for (int head = 0; head < kShape.query_heads; ++head) {
+      ReadBack rows = past[head / kShape.group()];
+      for (int64_t t = start; t <= start + token; ++t) {
+        const auto key = model.Key(kLayer, t, head / kShape.group());
+        const auto value = model.Value(kLayer, t, head / kShape.group());
+        rows.keys.insert(rows.keys.end(), key.begin(), key.end());
+        rows.values.insert(rows.values.end(), value.begin(), value.end());
+        rows.kept.push_back(1);
+      }
+      const int64_t length = start + token + 1;
+      const ReadBack seen = SeenRows(rows, length - model.Seen(length));
+      const auto expected = ToyModel::Attend(model.Query(kLayer, length - 1, head), seen.keys.data(),
+                                             seen.values.data(), static_cast<int64_t>(seen.kept.size()));
+      double error = 0;
+      double norm = 0;
+      for (int j = 0; j < kShape.head_size; ++j) {
+        const auto at = (static_cast<int64_t>(token) * kShape.query_heads + head) * kShape.head_size + j;
+        error += std::pow(outputs[kLayer][at] - expected[j], 2);
+        norm += std::pow(expected[j], 2);
+      }
+      EXPECT_LE(std::sqrt(error / norm), 2e-5) << "token " << token << " head " << head;
+    }
+}
+
 }  // namespace kvprune::test

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -96,6 +97,10 @@ void ExpectSameCache(Sequence& actual, Sequence& expected);
 // Decodes one token and compares its output with double-precision attention over the rows that the cache held
 // before it and its own.
 void ExpectDecodeMatchesRows(const ToyModel& model, Sequence& sequence, double tolerance);
+// Reads a segment of `tokens` tokens and compares the outputs of those in `checked` with double-precision
+// attention over the rows that the cache held before it, and causally the segment's own.
+void ExpectPromptMatchesRows(const ToyModel& model, Sequence& sequence, int tokens, int chunk,
+                             std::initializer_list<int> checked);
 
 }  // namespace kvprune::test
 

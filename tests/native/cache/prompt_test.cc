@@ -92,32 +92,7 @@ void ExpectFollowUpMatchesRows(int tokens, int64_t window) {
   const auto sequence = NewSequence(NewManager(), MixedPolicy());
   model.Prompt(*sequence, 200);
   model.Decode(*sequence, 75);  // a slab of its own, and rows in the tail
-  std::vector<ReadBack> past;
-  for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(*sequence, 1, head));
-  const int64_t start = sequence->length();
-  const auto outputs = model.Prompt(*sequence, tokens, 170);
-  const int size = kShape.head_size;
-  for (int token : {0, tokens / 2, tokens - 1})
-    for (int head = 0; head < kShape.query_heads; ++head) {
-      ReadBack rows = past[head / kShape.group()];
-      for (int64_t t = start; t <= start + token; ++t) {
-        const auto key = model.Key(1, t, head / kShape.group());
-        const auto value = model.Value(1, t, head / kShape.group());
-        rows.keys.insert(rows.keys.end(), key.begin(), key.end());
-        rows.values.insert(rows.values.end(), value.begin(), value.end());
-      }
-      const int64_t seen = model.Seen(start + token + 1);
-      const int64_t first = (start + token + 1 - seen) * size;
-      const auto expected = ToyModel::Attend(model.Query(1, start + token, head), rows.keys.data() + first,
-                                             rows.values.data() + first, seen);
-      double error = 0;
-      double norm = 0;
-      for (int j = 0; j < size; ++j) {
-        error += std::pow(outputs[1][(token * kShape.query_heads + head) * size + j] - expected[j], 2);
-        norm += expected[j] * expected[j];
-      }
-      EXPECT_LE(std::sqrt(error / norm), 2e-5) << "token " << token << " head " << head;
-    }
+  ExpectPromptMatchesRows(model, *sequence, tokens, 170, {0, tokens / 2, tokens - 1});
 }
 
 TEST_P(PromptLengths, FollowUpSegmentMatchesTheRowsItHolds) {

@@ -86,32 +86,8 @@ TEST_P(RaggedWindows, FollowUpsMatchTheRowsThatHeadsKept) {
     const auto sequence = NewSequence(NewManager(), ExactPolicy());
     SealRagged(model, *sequence, 400, seed);
     model.Decode(*sequence, 75);
-    std::vector<ReadBack> past;
-    for (int head = 0; head < kShape.kv_heads; ++head) past.push_back(Read(*sequence, 1, head));
-    const int64_t start = sequence->length();
-    const auto outputs = model.Prompt(*sequence, tokens, 170);
-    for (const int token : {0, 1, 64, 169, 170, tokens - 1})
-      for (int head = 0; head < kShape.query_heads; ++head) {
-        ReadBack rows = past[head / kShape.group()];
-        for (int64_t t = start; t <= start + token; ++t) {
-          const auto key = model.Key(1, t, head / kShape.group());
-          const auto value = model.Value(1, t, head / kShape.group());
-          rows.keys.insert(rows.keys.end(), key.begin(), key.end());
-          rows.values.insert(rows.values.end(), value.begin(), value.end());
-          rows.kept.push_back(1);
-        }
-        const int64_t length = start + token + 1;
-        const ReadBack seen = SeenRows(rows, length - model.Seen(length));
-        const auto expected = ToyModel::Attend(model.Query(1, length - 1, head), seen.keys.data(),
-                                               seen.values.data(), static_cast<int64_t>(seen.kept.size()));
-        double error = 0, norm = 0;
-        for (int j = 0; j < kShape.head_size; ++j) {
-          const auto at = (static_cast<int64_t>(token) * kShape.query_heads + head) * kShape.head_size + j;
-          error += std::pow(outputs[1][at] - expected[j], 2);
-          norm += expected[j] * expected[j];
-        }
-        EXPECT_LE(std::sqrt(error / norm), 2e-5) << "seed " << seed << " token " << token << " head " << head;
-      }
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ExpectPromptMatchesRows(model, *sequence, tokens, 170, {0, 1, 64, 169, 170, tokens - 1});
   }
 }
 
