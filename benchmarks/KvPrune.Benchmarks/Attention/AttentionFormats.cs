@@ -20,11 +20,12 @@ internal static class AttentionFormats
         ["think-bf16-40"] = new() { KeyChannelSparsity = 0.4 },
         ["dense-int8"] = PruningPolicy.NearLossless,
         ["bitmap-int8-70"] = Both(KvStorage.Int8) with { KeySparsity = 0.7, ValueSparsity = 0.7 },
-        ["think-int8-40"] = PruningPolicy.Balanced,
-        ["dense-int4"] = Both(KvStorage.Int4),
+        ["think-int8-40"] = Both(KvStorage.Int8) with { KeyChannelSparsity = 0.4 },
+        ["dense-int4"] = PruningPolicy.Balanced,
         ["bitmap-int4-70"] = Both(KvStorage.Int4) with { KeySparsity = 0.7, ValueSparsity = 0.7 },
         ["think-int4-40"] = Both(KvStorage.Int4) with { KeyChannelSparsity = 0.4 },
         ["compact"] = PruningPolicy.Compact,
+        ["think-int8-40-bitmap-int8-v70"] = Both(KvStorage.Int8) with { KeyChannelSparsity = 0.4, ValueSparsity = 0.7 },
     };
 
     public static readonly IReadOnlyList<string> All = [Control, StockInt8, .. Policies.Keys];
