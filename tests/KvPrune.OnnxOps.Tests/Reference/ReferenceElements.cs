@@ -19,8 +19,11 @@ internal static class ReferenceElements
                 double Score(int j) => Math.Abs(row[j]) * weight(j);
                 int[] stay = [.. channels.OrderByDescending(Score).ThenBy(j => j).Take(Kept(channels.Count, sparsity))];
                 var marks = new (bool, double)[row.Length];
+                var least = Score(stay[^1]);
                 foreach (var j in channels)
-                    marks[j] = (stay.Contains(j), weight(j) > 0 ? Score(stay[^1]) / weight(j) : 0);
+                    marks[j] = (false, weight(j) > 0 ? least / weight(j) : 0);
+                foreach (var j in stay)
+                    marks[j].Item1 = true;
                 return marks;
             }),
         ];

@@ -44,17 +44,46 @@ internal sealed class ReferenceSequence
     public static float[][] Prompt(ReferenceSequence[] layers, TokenRows[] rows, TokenRows[]? probes = null)
     {
         float[][] outputs = [.. layers.Zip(rows, (layer, own) => layer.Read(own))];
+        Seal(layers, rows, probes, (_, _, choice) => choice.Kept);
+        return outputs;
+    }
+
+    /// <summary>A segment's rows and their attention.</summary>
+    public float[] Read(TokenRows rows)
+    {
+        var output = new List<float>();
+        for (var token = 0; token < rows.Count; token++)
+        {
+            AddPrompt(rows, token);
+            output.AddRange(Attend(rows, token));
+        }
+
+        return [.. output];
+    }
+
+    /// <summary>A segment's rows without their attention.</summary>
+    public void Add(TokenRows rows)
+    {
+        for (var token = 0; token < rows.Count; token++)
+            AddPrompt(rows, token);
+    }
+
+    /// <summary>Compresses the segment that was added last.</summary>
+    /// <inheritdoc cref="Prompt(ReferenceSequence[], TokenRows[], TokenRows[])" path="/param"/>
+    /// <param name="settle">Of a layer's head what is kept in the end, of the leaving rows.</param>
+    public static void Seal(
+        ReferenceSequence[] layers, IReadOnlyList<TokenRows> rows, IReadOnlyList<TokenRows>? probes,
+        Func<int, int, ReferenceChoice, bool[]> settle)
+    {
         for (var layer = 0; probes is not null && layer < layers.Length; layer++)
             layers[layer].Probe(probes[layer]);
         ReferencePrompt[][] prompts = [.. layers.Zip(rows, (layer, own) => layer.Prompts(own))];
-        var kept = ReferenceEviction.Kept(layers[0]._policy, prompts);
+        var choices = ReferenceEviction.Of(layers[0]._policy, prompts);
         for (var layer = 0; layer < layers.Length; layer++)
         {
             for (var head = 0; head < prompts[layer].Length; head++)
-                layers[layer]._heads[head].SealPrompt(prompts[layer][head], kept[layer][head]);
+                layers[layer]._heads[head].SealPrompt(prompts[layer][head], settle(layer, head, choices[layer][head]));
         }
-
-        return outputs;
     }
 
     /// <summary>Token after token, each compressed on when it completes a tile outside the window.</summary>
@@ -63,7 +92,8 @@ internal sealed class ReferenceSequence
         var output = new List<float>();
         for (var token = 0; token < rows.Count; token++)
         {
-            output.AddRange(Attend(rows, token, (head, key, value) => head.AddGenerated(key, value)));
+            Add(rows, token, (head, key, value) => head.AddGenerated(key, value));
+            output.AddRange(Attend(rows, token));
             foreach (var head in _heads)
                 head.SealGenerated();
         }
@@ -97,13 +127,7 @@ internal sealed class ReferenceSequence
         return gram;
     }
 
-    private float[] Read(TokenRows rows)
-    {
-        var output = new List<float>();
-        for (var token = 0; token < rows.Count; token++)
-            output.AddRange(Attend(rows, token, (head, key, value) => head.AddPrompt(key, value)));
-        return [.. output];
-    }
+    private void AddPrompt(TokenRows rows, int token) => Add(rows, token, (head, key, value) => head.AddPrompt(key, value));
 
     private ReferencePrompt[] Prompts(TokenRows rows)
     {
@@ -146,7 +170,7 @@ internal sealed class ReferenceSequence
 
     private int Group => _shape.QueryHeads / _shape.KvHeads;
 
-    private IEnumerable<float> Attend(TokenRows rows, int token, Action<ReferenceHead, double[], double[]> add)
+    private void Add(TokenRows rows, int token, Action<ReferenceHead, double[], double[]> add)
     {
         for (var head = 0; head < _heads.Length; head++)
         {
@@ -156,10 +180,13 @@ internal sealed class ReferenceSequence
                 Slice(rows.Value, token, head, _shape.KvHeads));
         }
 
-        var position = _length++;
-        return Enumerable.Range(0, _shape.QueryHeads).SelectMany(head => _heads[head / Group].Attend(
-            Rotated(Slice(rows.Query, token, head, _shape.QueryHeads), position), _sinks[head])).Select(x => (float)x);
+        _length++;
     }
+
+    // Of the newest token.
+    private IEnumerable<float> Attend(TokenRows rows, int token) =>
+        Enumerable.Range(0, _shape.QueryHeads).SelectMany(head => _heads[head / Group].Attend(
+            Rotated(Slice(rows.Query, token, head, _shape.QueryHeads), _length - 1), _sinks[head])).Select(x => (float)x);
 
     private double[] Slice(float[] rows, int token, int head, int heads) =>
         Array.ConvertAll(
