@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Reflection;
 using System.Text.Json;
 using Google.Protobuf;
@@ -17,23 +18,26 @@ internal sealed class ModelTensors
 {
     private static readonly Lazy<ModelTensors> LazyBundled = new(() => new ModelTensors());
 
-    private readonly ModelProto _model;
     private readonly string _folder;
-    private readonly NodeProto[] _nodes;
+    private readonly string[] _outputs;
+    private readonly InferenceSession _session;
+    private readonly ConcurrentDictionary<(int Tokens, int From), Lazy<LayerRows>> _repeats = new();
 
     private ModelTensors()
     {
         var root = typeof(ModelTensors).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
         _folder = Path.Combine(root, "models", "tiny-retrieval-llama");
         var path = Path.Combine(_folder, "model.onnx");
-        _model = ModelFile.Read(path);
-        _nodes = [.. _model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention")];
         var projections = OutputProjections.Open(path);
         Grams = [.. Enumerable.Range(0, projections.Layers).Select(projections.Gram)];
-        Declare();
+        (_session, _outputs) = Open(ModelFile.Read(path));
         Text = ReadText();
-        Shape = new AttentionShape(4, 2, 64, Rotary: true, _nodes.Length) { LayerInputs = true };
-        (Rows, Outputs, Shape) = Run(Text, withCaches: true);
+        Shape = new AttentionShape(4, 2, 64, Rotary: true, Grams.Length) { LayerInputs = true };
+        var tensors = Run(Text);
+        var caches = AttentionShape.MaxTokens * Shape.RotarySize / 2;
+        Shape = Shape with { Rotations = (tensors[^2][..caches], tensors[^1][..caches]) };
+        Rows = RowsOf(tensors);
+        Outputs = [.. tensors.SkipLast(2).Chunk(4).Select(layer => layer[3])];
     }
 
     /// <summary>The model that comes with the repository.</summary>
@@ -45,7 +49,7 @@ internal sealed class ModelTensors
     /// <summary>Of each layer's output projection.</summary>
     public float[][] Grams { get; }
 
-    /// <summary>Tokens of a document, a question, and conversations about another document.</summary>
+    /// <summary>Tokens of a document with a question, and of conversations about another one.</summary>
     public int[] Text { get; }
 
     /// <summary>The rows of the text.</summary>
@@ -54,8 +58,12 @@ internal sealed class ModelTensors
     /// <summary>Each layer's attention output over the text, [tokens, query width].</summary>
     public float[][] Outputs { get; }
 
-    /// <summary>The rows of the text's first tokens when the model goes on with others.</summary>
-    public LayerRows After(int tokens, int[] others) => Run([.. Text[..tokens], .. others], withCaches: false).Rows[tokens..];
+    /// <summary>The outputs of the first tokens.</summary>
+    public float[][] OutputsOf(int tokens) => [.. Outputs.Select(output => output[..(tokens * Shape.QueryWidth)])];
+
+    /// <summary>Rows while the model repeats up to 100 of the text's first <paramref name="tokens"/> after these.</summary>
+    public LayerRows Repeat(int tokens, int from) => _repeats.GetOrAdd((tokens, from), _ => new(() =>
+        RowsOf(Run([.. Text[..tokens], .. Text[from..Math.Min(tokens, from + 100)]]))[tokens..])).Value;
 
     // The prompts of the model's reference files, whose token ids come from the tokenizer that trained it.
     private int[] ReadText()
@@ -67,37 +75,35 @@ internal sealed class ModelTensors
     }
 
     // The nodes' inputs and outputs and the rotary caches in place of logits and caches.
-    private void Declare()
+    private (InferenceSession Session, string[] Outputs) Open(ModelProto model)
     {
-        _model.Graph.Output.Clear();
-        foreach (var name in _nodes.SelectMany(Tensors).Concat(_nodes[0].Input.Skip(7).Take(2)))
-            _model.Graph.Output.Add(new ValueInfoProto { Name = name, Type = new() { TensorType = new() { ElemType = (int)DataType.Float } } });
-    }
-
-    private static string[] Tensors(NodeProto node) => [.. node.Input.Take(3), node.Output[0]];
-
-    private (LayerRows Rows, float[][] Outputs, AttentionShape Shape) Run(int[] ids, bool withCaches)
-    {
+        NodeProto[] nodes = [.. model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention")];
+        string[] outputs = [.. nodes.SelectMany(node => node.Input.Take(3).Append(node.Output[0])), .. nodes[0].Input.Skip(7).Take(2)];
+        model.Graph.Output.Clear();
+        model.Graph.Output.Add(outputs.Select(name =>
+            new ValueInfoProto { Name = name, Type = new() { TensorType = new() { ElemType = (int)DataType.Float } } }));
         using var options = new SessionOptions { IntraOpNumThreads = 1 };
         options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", _folder);
-        using var session = new InferenceSession(_model.ToByteArray(), options);
-        var inputs = session.InputMetadata.Where(input => input.Key.StartsWith("past_key_values.", StringComparison.Ordinal)).ToDictionary(
-            input => input.Key, _ => OrtValue.CreateTensorValueFromMemory(Array.Empty<float>(), [1, Shape.KvHeads, 0, Shape.HeadSize]));
-        inputs["input_ids"] = OrtValue.CreateTensorValueFromMemory(Array.ConvertAll(ids, id => (long)id), [1, ids.Length]);
-        inputs["attention_mask"] = OrtValue.CreateTensorValueFromMemory(Enumerable.Repeat(1L, ids.Length).ToArray(), [1, ids.Length]);
+        return (new InferenceSession(model.ToByteArray(), options), outputs);
+    }
+
+    private float[][] Run(int[] ids)
+    {
+        OrtValue Tensor<T>(T[] values, params long[] dims) where T : unmanaged => OrtValue.CreateTensorValueFromMemory(values, dims);
+        var inputs = _session.InputNames.Where(name => name.StartsWith("past_key_values.", StringComparison.Ordinal))
+            .ToDictionary(name => name, _ => Tensor(Array.Empty<float>(), 1, Shape.KvHeads, 0, Shape.HeadSize));
+        inputs["input_ids"] = Tensor(Array.ConvertAll(ids, id => (long)id), 1, ids.Length);
+        inputs["attention_mask"] = Tensor(Enumerable.Repeat(1L, ids.Length).ToArray(), 1, ids.Length);
         using var run = new RunOptions();
-        using var values = session.Run(run, inputs, [.. _model.Graph.Output.Select(output => output.Name)]);
+        using var values = _session.Run(run, inputs, _outputs);
         foreach (var input in inputs.Values)
             input.Dispose();
-        float[][] tensors = [.. values.Select(value => value.GetTensorDataAsSpan<float>().ToArray())];
-        var shape = Shape;
-        if (withCaches)
-        {
-            var size = AttentionShape.MaxTokens * shape.RotarySize / 2;
-            shape = shape with { Rotations = (tensors[^2][..size], tensors[^1][..size]) };
-        }
-
-        float[][][] layers = [.. tensors.SkipLast(2).Chunk(4)];
-        return (new([.. layers.Select(layer => new TokenRows(shape, ids.Length, layer[0], layer[1], layer[2]))]), [.. layers.Select(layer => layer[3])], shape);
+        return [.. values.Select(value => value.GetTensorDataAsSpan<float>().ToArray())];
     }
+
+    private LayerRows RowsOf(float[][] tensors) => new(
+    [
+        .. tensors.SkipLast(2).Chunk(4).Select(
+            layer => new TokenRows(Shape, layer[0].Length / Shape.QueryWidth, layer[0], layer[1], layer[2])),
+    ]);
 }

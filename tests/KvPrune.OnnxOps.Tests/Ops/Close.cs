@@ -2,7 +2,6 @@ namespace KvPrune.OnnxOps.Tests.Ops;
 
 internal static class Close
 {
-    [ThreadStatic] public static double Worst;
     /// <summary>Every value differs by at most <paramref name="tolerance"/> times the row's largest magnitude.</summary>
     public static void Rows(
         ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, int width, double tolerance, string what)
@@ -18,7 +17,6 @@ internal static class Close
             {
                 // Written so that NaN fails.
                 var other = actual[start + i];
-                Worst = Math.Max(Worst, Math.Abs(row[i] - other) / most);
                 if (!(Math.Abs(row[i] - other) <= tolerance * most))
                     Assert.Fail($"{what}: row {start / width}, value {i}: {other} in place of {row[i]}, row maximum {most}");
             }

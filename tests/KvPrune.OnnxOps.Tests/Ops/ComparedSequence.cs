@@ -35,48 +35,40 @@ internal sealed class ComparedSequence : IDisposable
     public int Ranked { get; private set; }
 
     /// <summary>Of these, those that one side keeps and the other does not, for a tie of their scores.</summary>
-    public double Worst;
     public int Tied { get; private set; }
 
     /// <summary>A segment in two steps.</summary>
     /// <param name="rows">Its rows.</param>
-    /// <param name="probe">Rows of a probe step after it; null: none.</param>
-    /// <param name="isDeferred">Whether it is sealed later, for which it may announce <paramref name="others"/> too.</param>
-    /// <param name="others">Further policies of a deferred segment.</param>
+    /// <param name="probes">Rows of probe steps after it.</param>
+    /// <param name="announced">The policies of a deferred segment; null: it is sealed as it is read.</param>
     /// <param name="known">The outputs, where they are known; null: they are the reference's.</param>
-    public void Prompt(
-        LayerRows rows, LayerRows? probe = null, bool isDeferred = false, IReadOnlyList<PruningPolicy>? others = null,
-        float[][]? known = null)
+    public void Prompt(LayerRows rows, LayerRows[] probes, PruningPolicy[]? announced, float[][]? known = null)
     {
-        var done = _sequence.Length;
-        if (isDeferred)
-            _sequence.OpenDeferredSegment(rows.Count, [_policy, .. others ?? []], probe?.Count ?? 0);
+        var where = $"prompt after {_sequence.Length}";
+        if (announced is not null)
+            _sequence.OpenDeferredSegment(rows.Count, announced, probes.Select(probe => probe.Count).DefaultIfEmpty(0).Max());
         else
             _sequence.OpenSegment(rows.Count);
-        var expected = known ?? [.. _layers.Zip(rows.Layers, (layer, own) => layer.Read(own))];
-        if (known is not null)
-        {
-            foreach (var (layer, own) in rows.Layers.Index())
-                _layers[layer].Add(own);
-        }
-
+        float[][] expected = known ?? [.. _layers.Zip(rows.Layers, (layer, own) => layer.Read(own))];
+        for (var layer = 0; known is not null && layer < _layers.Length; layer++)
+            _layers[layer].Add(rows.Layers[layer]);
         foreach (var chunk in new[] { ..(rows.Count / 3), (rows.Count / 3).. })
         {
             if (rows[chunk].Count > 0)
-                Same(expected, Step(rows[chunk]), chunk.Start.Value, $"prompt after {done}");
+                Same(expected, Step(rows[chunk]), chunk.Start.Value, where);
         }
 
-        if (probe is not null)
+        foreach (var probe in probes)
             Step(probe, KvStep.BeginProbe);
-        if (isDeferred)
+        if (announced is not null)
         {
             var sealedSequence = _sequence.SealAs(_policy);
             _sequence.Dispose();
             _sequence = sealedSequence;
         }
 
-        ReferenceSequence.Seal(_layers, rows.Layers, probe?.Layers, Settle);
-        SameRows($"prompt after {done}");
+        ReferenceSequence.Seal(_layers, rows, probes, Settle);
+        SameRows(where);
     }
 
     /// <summary>Token after token.</summary>
@@ -127,7 +119,6 @@ internal sealed class ComparedSequence : IDisposable
             if (kept[row] == choice.Kept[row])
                 continue;
             Tied++;
-            Worst = Math.Max(Worst, choice.Distance(row));
             Assert.True(
                 choice.Distance(row) <= ScoreTolerance,
                 $"{what}: row {row} of {kept.Length} is {(kept[row] ? "kept" : "evicted")}, {choice.Distance(row):g3} off the border");

@@ -100,7 +100,7 @@ public sealed class EvictionReferenceTests : IDisposable
         foreach (var count in new[] { prompt, second })
         {
             LayerRows Next(int tokens) => rows[done..(done += tokens)];
-            sequence.Prompt(Next(count), isProbed ? rows[^probed..] : null, isDeferred, [Policies[0]]);
+            sequence.Prompt(Next(count), isProbed ? [rows[^probed..]] : [], isDeferred ? [policy, Policies[0]] : null);
             sequence.Decode(Next(generated));
         }
 

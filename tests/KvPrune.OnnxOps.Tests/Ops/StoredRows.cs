@@ -6,7 +6,6 @@ namespace KvPrune.OnnxOps.Tests.Ops;
 /// <summary>The rows that a cache stores and those that the reference does.</summary>
 internal static class StoredRows
 {
-    [ThreadStatic] public static int Moved, Total;
     /// <summary>
     /// All rows of a head are the reference's, but for entries at a threshold or between two values of the storage, which may go
     /// either way: with these the reference goes on as the cache has them.
@@ -42,7 +41,6 @@ internal static class StoredRows
             row.Stored[channel] = actual[i];
         }
 
-        Moved += moved; Total += actual.Length;
-        Assert.True(moved <= (shape.Rotary ? actual.Length / 100 : actual.Length / 10000), $"{what}: {moved} entries moved");
+        Assert.True(moved <= 1 + (actual.Length / 1000), $"{what}: {moved} of {actual.Length} entries moved");
     }
 }

@@ -9,6 +9,15 @@ internal static class ReferenceElements
     public static int Kept(int width, double sparsity) =>
         Math.Max(1, (int)Math.Round((1 - (double)(float)sparsity) * width, MidpointRounding.AwayFromZero));
 
+    /// <summary>Nothing of these channels is removed.</summary>
+    public static (bool Stays, double Threshold)[] All(int width, IReadOnlyList<int> channels)
+    {
+        var marks = new (bool, double)[width];
+        foreach (var j in channels)
+            marks[j].Item1 = true;
+        return marks;
+    }
+
     /// <summary>Of each row's channels the largest magnitudes times the channel's weight; the lower one of equals.</summary>
     /// <returns>Of each row and channel the smallest magnitude that stays, and whether it does: [row][channel].</returns>
     public static (bool Stays, double Threshold)[][] PerToken(

@@ -35,15 +35,15 @@ internal sealed class ReferenceSequence
     public IReadOnlyList<ReferenceHead> Heads => _heads;
 
     /// <summary>A segment: causal attention over the past and the segment, then compression.</summary>
-    public float[] Prompt(TokenRows rows) => Prompt([this], [rows])[0];
+    public float[] Prompt(TokenRows rows) => Prompt([this], new([rows]))[0];
 
     /// <summary>The same in all layers of a model, whose heads may share a budget.</summary>
     /// <param name="layers">The layers.</param>
     /// <param name="rows">Their rows.</param>
-    /// <param name="probes">Each layer's rows of a probe step between the segment's end and its compression; null: none.</param>
-    public static float[][] Prompt(ReferenceSequence[] layers, TokenRows[] rows, TokenRows[]? probes = null)
+    /// <param name="probes">Rows of probe steps between the segment's end and its compression.</param>
+    public static float[][] Prompt(ReferenceSequence[] layers, LayerRows rows, params LayerRows[] probes)
     {
-        float[][] outputs = [.. layers.Zip(rows, (layer, own) => layer.Read(own))];
+        float[][] outputs = [.. layers.Zip(rows.Layers, (layer, own) => layer.Read(own))];
         Seal(layers, rows, probes, (_, _, choice) => choice.Kept);
         return outputs;
     }
@@ -69,15 +69,18 @@ internal sealed class ReferenceSequence
     }
 
     /// <summary>Compresses the segment that was added last.</summary>
-    /// <inheritdoc cref="Prompt(ReferenceSequence[], TokenRows[], TokenRows[])" path="/param"/>
+    /// <inheritdoc cref="Prompt(ReferenceSequence[], LayerRows, LayerRows[])" path="/param"/>
     /// <param name="settle">Of a layer's head what is kept in the end, of the leaving rows.</param>
     public static void Seal(
-        ReferenceSequence[] layers, IReadOnlyList<TokenRows> rows, IReadOnlyList<TokenRows>? probes,
-        Func<int, int, ReferenceChoice, bool[]> settle)
+        ReferenceSequence[] layers, LayerRows rows, IEnumerable<LayerRows> probes, Func<int, int, ReferenceChoice, bool[]> settle)
     {
-        for (var layer = 0; probes is not null && layer < layers.Length; layer++)
-            layers[layer].Probe(probes[layer]);
-        ReferencePrompt[][] prompts = [.. layers.Zip(rows, (layer, own) => layer.Prompts(own))];
+        foreach (var probe in probes)
+        {
+            for (var layer = 0; layer < layers.Length; layer++)
+                layers[layer].Probe(probe.Layers[layer]);
+        }
+
+        ReferencePrompt[][] prompts = [.. layers.Zip(rows.Layers, (layer, own) => layer.Prompts(own))];
         var choices = ReferenceEviction.Of(layers[0]._policy, prompts);
         for (var layer = 0; layer < layers.Length; layer++)
         {
@@ -101,35 +104,8 @@ internal sealed class ReferenceSequence
         return [.. output];
     }
 
-    private static LayerSparsity Sparsity(PruningPolicy policy, int layer)
-    {
-        var own = policy.Layers.Count > 0 ? policy.Layers[layer] : new();
-        return new()
-        {
-            KeyChannelSparsity = own.KeyChannelSparsity ?? policy.KeyChannelSparsity,
-            ValueChannelSparsity = own.ValueChannelSparsity ?? policy.ValueChannelSparsity,
-            KeySparsity = own.KeySparsity ?? policy.KeySparsity,
-            ValueSparsity = own.ValueSparsity ?? policy.ValueSparsity,
-        };
-    }
-
-    private static double[,]? Gram(float[]? grams, int head, int size)
-    {
-        if (grams is null)
-            return null;
-        var gram = new double[size, size];
-        for (var i = 0; i < size; i++)
-        {
-            for (var j = 0; j < size; j++)
-                gram[i, j] = grams[(((head * size) + i) * size) + j];
-        }
-
-        return gram;
-    }
-
-    private void AddPrompt(TokenRows rows, int token) => Add(rows, token, (head, key, value) => head.AddPrompt(key, value));
-
-    private ReferencePrompt[] Prompts(TokenRows rows)
+    /// <summary>What the scores of each head are made from, of the segment that was added last.</summary>
+    public ReferencePrompt[] Prompts(TokenRows rows)
     {
         double[][][] Queries(Func<double[], int, double[]> turned) =>
         [
@@ -146,6 +122,23 @@ internal sealed class ReferenceSequence
             }),
         ];
     }
+
+    private static LayerSparsity Sparsity(PruningPolicy policy, int layer)
+    {
+        var own = policy.Layers.Count > 0 ? policy.Layers[layer] : new();
+        return new()
+        {
+            KeyChannelSparsity = own.KeyChannelSparsity ?? policy.KeyChannelSparsity,
+            ValueChannelSparsity = own.ValueChannelSparsity ?? policy.ValueChannelSparsity,
+            KeySparsity = own.KeySparsity ?? policy.KeySparsity,
+            ValueSparsity = own.ValueSparsity ?? policy.ValueSparsity,
+        };
+    }
+
+    private static double[][]? Gram(float[]? grams, int head, int size) => grams is null ? null :
+        [.. grams.AsSpan(head * size * size, size * size).ToArray().Select(x => (double)x).Chunk(size)];
+
+    private void AddPrompt(TokenRows rows, int token) => Add(rows, token, (head, key, value) => head.AddPrompt(key, value));
 
     // Rows that follow the prompt for the sake of their attention and leave nothing behind.
     private void Probe(TokenRows rows)
