@@ -22,7 +22,7 @@ public sealed class ModelFixture : IDisposable
     /// <returns>How many rows were ranked for eviction.</returns>
     internal int Compare(PruningPolicy policy, int prompt, int generated)
     {
-        var tolerance = PolicyReferenceTests.Tolerance(policy, KvPruneOps.Kernels);
+        var tolerance = PolicyReferenceTests.Tolerance(Tensors.Shape, policy, KvPruneOps.Kernels);
         using var sequence = new ComparedSequence(Model, Tensors.Grams, policy, tolerance, $"{prompt} tokens");
         PruningPolicy[]? announced = policy.NeedsDeferredSegment ? [policy] : null;
         var done = 0;

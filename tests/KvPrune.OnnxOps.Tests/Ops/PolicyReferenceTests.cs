@@ -146,7 +146,7 @@ public sealed class PolicyReferenceTests : IDisposable
                 KvPruneOps.UseKernels(kernels);
                 var what = $"{policy} with {kernels}, {shape}, {count} tokens up to {done}";
                 var actual = isPrompt ? model.Prompt(sequence, part) : model.Decode(sequence, part);
-                Close.Rows(expected, actual, shape.HeadSize, Tolerance(policy, kernels), what);
+                Close.Rows(expected, actual, shape.HeadSize, Tolerance(shape, policy, kernels), what);
                 foreach (var (head, own) in reference.Heads.Index())
                     StoredRows.AreThoseOf(own, model, sequence, 0, head, what);
             }
@@ -158,12 +158,14 @@ public sealed class PolicyReferenceTests : IDisposable
 
     /// <summary>How far outputs may be from the reference's, relative to the largest of a row.</summary>
     // Most kernels compute in float. For integers the vector ones round queries and weights too, to 15 and 16 bits, for
-    // bfloat16 those of the bf16 instructions to bfloat16.
-    internal static double Tolerance(PruningPolicy policy, string kernels)
+    // bfloat16 those of the bf16 instructions to bfloat16. Rotation in single precision may move an entry that is decoded by a
+    // whole step of its storage.
+    internal static double Tolerance(AttentionShape shape, PruningPolicy policy, string kernels)
     {
         KvStorage[] storages = [policy.KeyStorage, policy.ValueStorage];
         return kernels != "scalar" && storages.Any(storage => storage is KvStorage.Int8 or KvStorage.Int4) ? 2e-3
             : kernels == "avx512_bf16" && storages.Contains(KvStorage.BFloat16) ? 0.01
+            : shape.Rotary && storages.Any(storage => storage != KvStorage.Float32) ? 2e-4
             : 2e-5;
     }
 
