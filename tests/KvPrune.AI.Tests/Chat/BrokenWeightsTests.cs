@@ -16,8 +16,9 @@ public sealed class BrokenWeightsTests
     [Theory]
     [InlineData("model.layers.2.attn.v_proj.MatMul.weight", float.NaN, "layer 2: the value of token 0")]
     [InlineData("model.layers.4.attn.k_proj.MatMul.weight", float.PositiveInfinity, "layer 4: the key of token 0")]
-    // Queries are not cached: their outputs reach the next layer.
-    [InlineData("model.layers.0.attn.q_proj.MatMul.weight", float.NaN, "layer 1: the key of token 0")]
+    // ONNX Runtime's attention makes numbers of such a query.
+    [InlineData("model.layers.0.attn.q_proj.MatMul.weight", float.NaN, "layer 0: the query of token 0")]
+    [InlineData("model.layers.1.mlp.down_proj.MatMul.weight", float.NegativeInfinity, "layer 2: the key of token 0")]
     public async Task What_is_not_finite_is_named_by_layer_and_token(string weight, float value, string culprit)
     {
         using AlteredFolder folder = new AlteredFolder().Poison(weight, value);
@@ -37,24 +38,6 @@ public sealed class BrokenWeightsTests
         var engine = client.GetService<InferenceEngine>()!;
         Assert.Equal((0, 0), (engine.RunningRequests, engine.QueuedRequests));
         Assert.Equal(0, engine.GetCacheStatistics().TotalBytes);
-    }
-
-    // The last layer's queries reach nothing but the scores and the logits.
-    [Fact]
-    public async Task Queries_that_are_not_finite_fail_too()
-    {
-        using AlteredFolder folder = new AlteredFolder().Poison("model.layers.4.attn.q_proj.MatMul.weight", float.NaN);
-        using KvPrunedChatClient client = BundledClient.Load(o => o.ModelPath = folder.Path);
-        foreach (PruningPolicy policy in (PruningPolicy[])[PruningPolicy.Exact, PruningPolicy.Compact, Evicting()])
-        {
-            var options = new ChatOptions().WithPruningPolicy(policy);
-            for (int i = 0; i < 2; i++)
-            {
-                var error = await Assert.ThrowsAsync<GenerationException>(
-                    () => client.GetResponseAsync(Document.Ask(Document.Facts[i]), options).WaitAsync(Limit));
-                Assert.Contains(policy.Eviction is null ? "NaN" : "layer 4", error.Message);
-            }
-        }
     }
 
     private static PruningPolicy Evicting() => new() { Eviction = new() { Sparsity = 0.5 } };
