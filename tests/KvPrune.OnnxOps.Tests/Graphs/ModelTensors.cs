@@ -25,8 +25,8 @@ internal sealed class ModelTensors
 
     private ModelTensors()
     {
-        var root = typeof(ModelTensors).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
-        _folder = Path.Combine(root, "models", "tiny-retrieval-llama");
+        var root = typeof(ModelTensors).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot");
+        _folder = Path.Combine(root.Value!, "models", "tiny-retrieval-llama");
         var path = Path.Combine(_folder, "model.onnx");
         var projections = OutputProjections.Open(path);
         Grams = [.. Enumerable.Range(0, projections.Layers).Select(projections.Gram)];
@@ -78,7 +78,8 @@ internal sealed class ModelTensors
     private (InferenceSession Session, string[] Outputs) Open(ModelProto model)
     {
         NodeProto[] nodes = [.. model.Graph.Node.Where(node => node.OpType == "GroupQueryAttention")];
-        string[] outputs = [.. nodes.SelectMany(node => node.Input.Take(3).Append(node.Output[0])), .. nodes[0].Input.Skip(7).Take(2)];
+        string[] outputs =
+            [.. nodes.SelectMany(node => node.Input.Take(3).Append(node.Output[0])), .. nodes[0].Input.Skip(7).Take(2)];
         model.Graph.Output.Clear();
         model.Graph.Output.Add(outputs.Select(name =>
             new ValueInfoProto { Name = name, Type = new() { TensorType = new() { ElemType = (int)DataType.Float } } }));
