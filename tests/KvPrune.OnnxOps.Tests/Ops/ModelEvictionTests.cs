@@ -7,7 +7,10 @@ public sealed class ModelEvictionTests(ModelFixture model) : IClassFixture<Model
     [
         .. EvictionReferenceTests.Policies,
         PruningPolicy.Extreme,
-        PruningPolicy.Compact with { Eviction = new() { Sparsity = 0.5, Heads = HeadBudgets.Adaptive, HeadFloor = 0.9, SecondStage = true } },
+        PruningPolicy.Compact with
+        {
+            Eviction = new() { Sparsity = 0.5, Heads = HeadBudgets.Adaptive, HeadFloor = 0.9, SecondStage = true },
+        },
         PruningPolicy.Compact with { Eviction = new() { Score = TokenScore.ExpectedAttention, Sparsity = 0.5 } },
         new()
         {

@@ -125,7 +125,8 @@ public sealed class RefusedRunTests : IDisposable
         using (KvStep.Begin([other, _sequence], 1))
         {
             var query = Row(rows => rows.Query[^1] = number);
-            Refused(KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], query, "row 1: layer 0: the query of token 50");
+            Refused(
+                KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], query, "row 1: layer 0: the query of token 50");
         }
 
         _sequence.OpenSegment(20);

@@ -30,7 +30,8 @@ internal sealed class AlteredFolder : IDisposable
     /// <summary>Overwrites one element of a weight that lies in the external data file.</summary>
     public AlteredFolder Poison(string weight, float value)
     {
-        TensorProto tensor = ModelFile.Read(System.IO.Path.Combine(Path, "model.onnx")).Graph.Initializer.Single(tensor => tensor.Name == weight);
+        GraphProto graph = ModelFile.Read(System.IO.Path.Combine(Path, "model.onnx")).Graph;
+        TensorProto tensor = graph.Initializer.Single(tensor => tensor.Name == weight);
         string Entry(string key) => tensor.ExternalData.Single(entry => entry.Key == key).Value;
         using FileStream data = File.OpenWrite(System.IO.Path.Combine(Path, Entry("location")));
         data.Position = long.Parse(Entry("offset"), CultureInfo.InvariantCulture);
