@@ -1,9 +1,10 @@
+using System.Numerics.Tensors;
 using KvPrune.OnnxOps.Tests.Graphs;
 
 namespace KvPrune.OnnxOps.Tests.Reference;
 
 /// <summary>One KV head of a layer under a policy, in double precision: a row per token, sealed ones first.</summary>
-internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, LayerSparsity sparsity, double[,]? gram)
+internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, LayerSparsity sparsity, double[][]? gram)
 {
     private const int Tile = 64;
     private readonly List<ReferenceToken> _rows = [];
@@ -80,11 +81,7 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         var weights = ReferenceAttention.Weights(shape, query, _rows.Count - 1, SeenKeys(), sink);
         var output = new double[shape.HeadSize];
         for (var t = 0; t < weights.Length; t++)
-        {
-            var value = _rows[t].Value.Stored;
-            for (var j = 0; j < output.Length; j++)
-                output[j] += weights[t] * value[j];
-        }
+            TensorPrimitives.MultiplyAdd(_rows[t].Value.Stored, weights[t], output, output);
 
         return output;
     }
@@ -107,7 +104,7 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     private void SealTiles(
         int[] rows, int[] keyChannels, int[] valueChannels, Func<int, double>? keyWeight, Func<int, double>? attention)
     {
-        var outputWeight = policy.ValueScore == ValueScore.OutputWeight ? (int j) => Math.Sqrt(gram![j, j]) : (Func<int, double>?)null;
+        var outputWeight = policy.ValueScore == ValueScore.OutputWeight ? (int j) => Math.Sqrt(gram![j][j]) : (Func<int, double>?)null;
         foreach (var tile in rows.Chunk(Tile))
         {
             var keys = Half(
@@ -138,10 +135,12 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         var ranked = weight is null && pattern == SparsityPattern.PerToken
             ? Array.ConvertAll(rows, row => ReferenceRow.Dense(row, storage).Stored) : rows;
         weight ??= _ => 1;
+        var sparse = IsSparse(pattern, channels.Length, fraction);
+        if (!sparse)
+            return [.. rows.Select(row => ReferenceRow.Pruned(row, ReferenceElements.All(row.Length, channels), storage, sparse))];
         var marks = pattern == SparsityPattern.PerToken
             ? ReferenceElements.PerToken(ranked, channels, fraction, weight)
             : ReferenceElements.PerChannel(ranked, channels, fraction, weight);
-        var sparse = IsSparse(pattern, channels.Length, fraction);
         return [.. rows.Zip(marks, (row, mark) => ReferenceRow.Pruned(row, mark, storage, sparse))];
     }
 
