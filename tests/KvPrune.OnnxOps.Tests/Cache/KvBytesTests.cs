@@ -71,7 +71,7 @@ public class KvBytesTests
         Assert.InRange(Share(PruningPolicy.NearLossless), 0.51, 0.53);
         Assert.InRange(Share(PruningPolicy.Balanced), 0.275, 0.29);
         Assert.InRange(Share(PruningPolicy.Compact), 0.18, 0.20);
-        Assert.InRange(Share(PruningPolicy.Extreme), 0.135, 0.15);
+        Assert.InRange(Share(PruningPolicy.Extreme), 0.09, 0.105);
     }
 
     [Fact]

@@ -136,15 +136,10 @@ public class PruningPolicyTests
     }
 
     [Fact]
-    public void Policies_that_look_at_the_last_queries_are_query_aware()
+    public void Policies_that_evict_what_the_last_queries_do_not_ask_for_are_query_aware()
     {
-        Assert.True(PruningPolicy.Compact.IsQueryAware);
-        Assert.False((PruningPolicy.Compact with { KeyChannelSparsity = 0 }).IsQueryAware);
-        Assert.False((PruningPolicy.Compact with { Layers = [new() { KeyChannelSparsity = 0 }] }).IsQueryAware);
-        Assert.True(new PruningPolicy { Layers = [new(), new() { ValueChannelSparsity = 0.1 }] }.IsQueryAware);
-        Assert.False(new PruningPolicy { KeyScore = KeyScore.QueryRms, ValueSparsity = 0.1 }.IsQueryAware);
-        Assert.True(new PruningPolicy { KeyScore = KeyScore.QueryRms, KeySparsity = 0.1 }.IsQueryAware);
-        Assert.True(PruningPolicy.ForOutputError(0.1).IsQueryAware);
+        Assert.False(PruningPolicy.Compact.IsQueryAware);
+        Assert.False(PruningPolicy.ForOutputError(0.1).IsQueryAware);
         foreach (var score in Enum.GetValues<TokenScore>())
             Assert.Equal(score == TokenScore.WindowAttention, Evicting(Half with { Score = score }).IsQueryAware);
     }
