@@ -14,7 +14,7 @@ SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int
                            ? kTileTokens * KeptElements(setting.elements, channels)
                            : kTileTokens / kChannelGroupTokens *
                                  KeptElements(setting.elements, kChannelGroupTokens) * channels;
-  return {setting.storage, channels, elements};
+  return {setting.storage, channels, elements, pattern == SparsityPattern::kPerToken};
 }
 
 }  // namespace
