@@ -11,7 +11,9 @@ internal sealed class ReferenceSequence
     private readonly ReferenceHead[] _heads;
     private readonly (float[] Cosine, float[] Sine) _rotary;
     private readonly double[] _sinks;
+    private readonly int _layer;
     private int _length;
+    private int _turns;
 
     /// <param name="shape">How the layer attends.</param>
     /// <param name="policy">What is kept.</param>
@@ -22,6 +24,7 @@ internal sealed class ReferenceSequence
         // Layers may have windows of their own.
         _shape = shape = shape with { Window = shape.Windows[layer % shape.Windows.Count] };
         _policy = policy;
+        _layer = layer;
         _heads =
         [
             .. Enumerable.Range(0, shape.KvHeads).Select(
@@ -52,6 +55,7 @@ internal sealed class ReferenceSequence
         {
             for (var head = 0; head < prompts[layer].Length; head++)
                 layers[layer]._heads[head].SealPrompt(prompts[layer][head], kept[layer][head]);
+            layers[layer]._turns = prompts[layer][0].Leaving.Count > 0 ? 0 : layers[layer]._turns;
         }
 
         return outputs;
@@ -63,12 +67,39 @@ internal sealed class ReferenceSequence
         var output = new List<float>();
         for (var token = 0; token < rows.Count; token++)
         {
+            if (_policy.Eviction is { WhileDecoding: true } && IsTurn())
+                Evict();
             output.AddRange(Attend(rows, token, (head, key, value) => head.AddGenerated(key, value)));
+            var before = _heads[0].Sealed.Tokens;
             foreach (var head in _heads)
                 head.SealGenerated();
+            if (_heads[0].Sealed.Tokens > before)
+                _turns = 0;
         }
 
         return [.. output];
+    }
+
+    // Layers take turns over the steps from 64 rows beyond the window (and 64 at least) to a full tail.
+    private bool IsTurn()
+    {
+        int layers = _shape.Layers, capacity = _policy.RecentWindow + 64, first = Math.Max(64, _policy.RecentWindow);
+        int dense = _length - _heads[0].Sealed.Tokens, left = layers - _turns, steps = capacity - dense;
+        static int Ceiling(int a, int b) => (a + b - 1) / b;
+        var due = steps <= 1 ? left : dense < first ? 0 : Math.Min(left, Math.Max(Ceiling(layers, capacity - first), Ceiling(left, steps)));
+        var isOwn = _layer >= _turns && _layer < _turns + due;
+        _turns += due;
+        return isOwn;
+    }
+
+    // Every head gives up as much as brings the mean nearest to what a prompt of the length would keep when this tile leaves.
+    private void Evict()
+    {
+        var tokens = _heads[0].Sealed.Tokens;
+        var target = ReferenceBudgets.Layers(_policy, _shape.Layers, tokens + 64 + _policy.RecentWindow, tokens + 64)[_layer];
+        var excess = _heads.Sum(head => head.Sealed.Rows + 64 - target) / (64.0 * _heads.Length);
+        foreach (var head in _heads)
+            head.Evict(Math.Max(0, (int)Math.Ceiling(excess - 0.5)));
     }
 
     private static LayerSparsity Sparsity(PruningPolicy policy, int layer)

@@ -87,7 +87,7 @@ TEST_P(DecodeEvictions, KeepToTheBudgetAndItsBytes) {
 
 TEST_P(DecodeEvictions, AttentionReadsTheRowsThatAreLeft) {
   for (const int64_t window : {0, 70, 250}) {
-    ToyModel model(4, 10000.0f, window);
+    ToyModel model(4, 0, window);
     if (window == 70) model.UseSoftcapAndSinks(1.5f, {4.0f, -3.0f, 7.0f, 6.0f});
     const auto sequence = NewSequence(NewManager(), policy_);
     model.Prompt(*sequence, 300);
@@ -110,7 +110,7 @@ TEST_P(DecodeEvictions, CheckpointsForksAndRollbacksAreExact) {
   model.Prompt(*expected, 290);
   model.Decode(*expected, 400);
   // Before the tail is full, while layers evict, and after.
-  for (const int before : {5, 40, 60, 64, 97, 130, 250}) {
+  for (const int before : {5, 40, 64, 130}) {
     SCOPED_TRACE(before);
     const auto sequence = NewSequence(manager, policy_);
     model.Prompt(*sequence, 290);

@@ -34,7 +34,7 @@ void ExpectRow(const std::vector<float>& actual, int row, const std::vector<floa
 TEST(GatherRows, ReadAsBeforeHoweverOftenTheyMove) {
   std::mt19937 random(61);
   constexpr int kTiles = 3;
-  for (const int head_size : {8, 40, 64, 96, 256})
+  for (const int head_size : {8, 96, 160})
     for (const TileCase& tile_case : TileCases(head_size)) {
       SCOPED_TRACE(tile_case.Name());
       const TileData data(tile_case, kTiles, &random);
@@ -55,7 +55,7 @@ TEST(GatherRows, ReadAsBeforeHoweverOftenTheyMove) {
         rows[i] = {data.tile(origin[i] / kTileTokens), origin[i] % kTileTokens};
       Tile tile(data.format.stride, 0xff), moved(data.format.stride, 0xff);
       GatherRows(data.format, rows, tile.data());
-      for (int turn = 0; turn < 5; ++turn) {
+      for (int turn = 0; turn < 3; ++turn) {
         const Unpacked read = Unpack(data, tile.data());
         for (int i = 0; i < kTileTokens; ++i) {
           const Unpacked& from = source[origin[i] / kTileTokens];

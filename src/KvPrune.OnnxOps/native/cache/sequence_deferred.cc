@@ -141,6 +141,7 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
     std::shared_ptr<SlabList> slabs = layers_[layer].slabs->Copy();
     if (slab != nullptr) slabs->Add(std::move(slab), true);
     made->layers_[layer].slabs = std::move(slabs);
+    made->layers_[layer].evicted_for = layers_[layer].evicted_for;
     if (policy.ScoresWhileDecoding())
       status =
           RowScores::OfPrompt(seals[layer], own, layers_[layer].scores.get(), &made->layers_[layer].scores);
