@@ -280,6 +280,26 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, limit / 4, limit);
     }
 
+    [Theory]
+    [InlineData(TokenScore.Recency)]
+    [InlineData(TokenScore.AccumulatedAttention)]
+    public async Task What_is_estimated_is_enough_where_answers_are_evicted(TokenScore score)
+    {
+        PruningPolicy policy = PruningPolicy.Dense with { Eviction = new() { Score = score, TokenBudget = 128, WhileDecoding = true } };
+        // Far from the model's own choices, so that it goes on writing.
+        var options = new ChatOptions { MaxOutputTokens = 400, Temperature = 3, Seed = 5 };
+        Task<ChatResponse> Write(KvPrunedChatClient client) => client.GetResponseAsync(FactDocument.Create(21, 20, 1).Text, options);
+        long required;
+        using (KvPrunedChatClient refusing = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit) = (policy, 1)))
+            required = (await Assert.ThrowsAsync<KvBudgetExceededException>(() => Write(refusing))).RequiredBytes;
+        using KvPrunedChatClient client = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit, o.MaxCachedPrompts) = (policy, required, 0));
+        ChatResponse answer = await Write(client);
+        Assert.True(answer.Usage!.OutputTokenCount > 200);
+        ChatResponse[] again = await Task.WhenAll(Write(client), Write(client));
+        Assert.All(again, other => Assert.Equal(answer.Text, other.Text));
+        Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, required / 3, required);
+    }
+
     [Fact]
     public async Task Two_clients_on_one_folder_do_not_disturb_one_another()
     {
