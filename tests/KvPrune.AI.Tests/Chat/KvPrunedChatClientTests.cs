@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Models;
 using KvPrune.AI.Tests.Runtimes.GenAI;
 using KvPrune.AI.Tests.Tokenization;
 using KvPrune.OnnxOps;
@@ -286,15 +287,15 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
     public async Task What_is_estimated_is_enough_where_answers_are_evicted(TokenScore score)
     {
         PruningPolicy policy = PruningPolicy.Dense with { Eviction = new() { Score = score, TokenBudget = 128, WhileDecoding = true } };
-        // Far from the model's own choices, so that it goes on writing.
-        var options = new ChatOptions { MaxOutputTokens = 400, Temperature = 3, Seed = 5 };
+        var neverEnd = GenAIModelFolder.Load(BundledModel.Folder).EndTokens.ToDictionary(token => token, _ => float.NegativeInfinity);
+        var options = new ChatOptions { MaxOutputTokens = 400, AdditionalProperties = new() { ["logit_bias"] = neverEnd } };
         Task<ChatResponse> Write(KvPrunedChatClient client) => client.GetResponseAsync(FactDocument.Create(21, 20, 1).Text, options);
         long required;
         using (KvPrunedChatClient refusing = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit) = (policy, 1)))
             required = (await Assert.ThrowsAsync<KvBudgetExceededException>(() => Write(refusing))).RequiredBytes;
         using KvPrunedChatClient client = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit, o.MaxCachedPrompts) = (policy, required, 0));
         ChatResponse answer = await Write(client);
-        Assert.True(answer.Usage!.OutputTokenCount > 200);
+        Assert.Equal(400, answer.Usage!.OutputTokenCount);
         ChatResponse[] again = await Task.WhenAll(Write(client), Write(client));
         Assert.All(again, other => Assert.Equal(answer.Text, other.Text));
         Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, required / 3, required);
