@@ -6,6 +6,7 @@
 
 #include "cache/join_slabs.h"
 #include "kernels/gather_rows.h"
+#include "kernels/kernels.h"
 #include "pruning/eviction_budget.h"
 #include "pruning/finite.h"
 #include "pruning/worst_rows.h"
@@ -57,9 +58,8 @@ class DecodeEviction {
     const int64_t sealed = sequence_.sealed_tokens();
     const int64_t target = LeavingToKeep(policy_, sequence_.shape().layers, layer_,
                                          sealed + policy_.TailCapacity(), sealed + kTileTokens);
-    int64_t excess = -kTileTokens / 2;
-    excess *= static_cast<int64_t>(kv_heads_);
-    for (const int64_t rows : sealed_rows_) excess += rows + kTileTokens - target;
+    int64_t excess = 0;
+    for (const int64_t rows : sealed_rows_) excess += rows + kTileTokens - target - kTileTokens / 2;
     const int64_t unit = kTileTokens * static_cast<int64_t>(kv_heads_);
     return excess > 0 ? (excess + unit - 1) / unit : 0;
   }
@@ -104,11 +104,9 @@ class DecodeEviction {
                                  ": " + status.message()};
     const int64_t sinks = slabs_.RowsBefore(head, policy_.eviction.sink_tokens);
     for (size_t i = 0; i < groups_.size(); ++i) {
-      const auto& [first, count] = groups_[i];
-      const size_t last = first + count - 1;
-      const int64_t tiles = slabs_.FirstTile(head, last) + slabs_[last].slab->tiles(head);
-      const int64_t begin = std::max(sinks, slabs_.FirstTile(head, first) * kTileTokens);
-      const int64_t end = tiles * kTileTokens;
+      const RowRange rows_of_group = RowsOf(head, groups_[i]);
+      const int64_t begin = std::max(sinks, rows_of_group.begin);
+      const int64_t end = rows_of_group.end;
       const int64_t dropped = std::min(units, std::max<int64_t>(0, end - begin) / kTileTokens) * kTileTokens;
       if (dropped == 0) continue;
       RankWorst(scores, begin, end, dropped, order + begin);
@@ -117,13 +115,17 @@ class DecodeEviction {
     return {};
   }
 
-  bool Drops(int head, const Group& group) const {
+  RowRange RowsOf(int head, const Group& group) const {
     const size_t last = group.first + group.count - 1;
-    const int64_t begin = slabs_.FirstTile(head, group.first) * kTileTokens;
-    const int64_t end = (slabs_.FirstTile(head, last) + slabs_[last].slab->tiles(head)) * kTileTokens;
+    return {slabs_.FirstTile(head, group.first) * kTileTokens,
+            (slabs_.FirstTile(head, last) + slabs_[last].slab->tiles(head)) * kTileTokens};
+  }
+
+  bool Drops(int head, const Group& group) const {
+    const RowRange range = RowsOf(head, group);
     const DroppedRows rows = dropped_[static_cast<size_t>(head)];
-    const auto from = std::lower_bound(rows.begin(), rows.end(), begin);
-    return from != rows.end() && *from < end;
+    const auto from = std::lower_bound(rows.begin(), rows.end(), range.begin);
+    return from != rows.end() && *from < range.end;
   }
 
   // The scores of the rows that stay, with room for those of the tile to come.

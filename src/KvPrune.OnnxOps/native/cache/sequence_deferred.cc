@@ -124,6 +124,7 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
 
   ThreadTaskRunner tasks;
   std::vector<LayerSeal> seals;
+  seals.reserve(layers_.size());
   for (int layer = 0; layer < shape().layers; ++layer)
     seals.push_back({*manager_, policy, layer, segment_->rows[layer], *layers_[layer].slabs, sealed_,
                      dense_rows(), segment_->tokens});

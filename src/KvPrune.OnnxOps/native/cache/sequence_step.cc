@@ -115,7 +115,7 @@ Status Sequence::PlanPacking(Step* step) const {
 // Committing must not run out of memory.
 void Sequence::ReserveForSealing(Step* step) {
   for (int layer = 0; layer < shape().layers; ++layer) step->slabs[layer] = layers_[layer].slabs->Copy();
-  step->checkpoint = MakeCheckpoint();
+  if (segment_) step->checkpoint = MakeCheckpoint();
   if (checkpoints_.size() == checkpoints_.capacity()) checkpoints_.reserve(2 * checkpoints_.size() + 1);
 }
 
