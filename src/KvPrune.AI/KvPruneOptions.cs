@@ -22,15 +22,10 @@ public sealed class KvPruneOptions
 
     /// <summary>What is kept of prompts and answers in the KV cache, unless a request says otherwise.</summary>
     /// <remarks>
-    /// The default keeps the K channels that a prompt's last queries ask for (<see cref="PruningPolicy.IsQueryAware"/>), so
-    /// documents that several questions share (<see cref="Chat.KvPruneChatExtensions.AsSharedDocument"/>) need another policy,
-    /// such as <see cref="PruningPolicy.NearLossless"/>, alone or with an Eviction by <see cref="TokenScore.Reconstruction"/>.
-    /// <para>
     /// A policy with <see cref="PruningPolicy.NeedsDeferredSegment"/> (KVzip, global head budgets) evicts tokens of what comes
     /// first only: the shared document, else the conversation's first prompt. What follows keeps its tokens. While the document
     /// is read, all layers are uncompressed, in 32 bits. KVzip reads it twice, the second time after its end, so the context
     /// needs room for a part of it, at best <see cref="PrefillChunkTokens"/>.
-    /// </para>
     /// </remarks>
     public PruningPolicy Policy { get; set; } = PruningPolicy.Compact;
 

@@ -40,6 +40,8 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         }
 
         var policy = AttentionFormats.Policies[format];
+        if (inputs.Past > 0 && AttentionFormats.ObservesWholePrompt(policy))
+            yield break;
         using var contestant = new PrunedAttention(past, policy, threads);
         foreach (var kernel in kernels)
         {
@@ -69,10 +71,10 @@ internal sealed class AttentionBenchmark(CacheFlush flush, int threads, int pair
         }
     }
 
-    // Both are processor time only with one thread.
+    // Both are processor time only with one thread. Rows that are filled in bring only the last queries.
     private double? SealShare(AttentionInputs inputs, PruningPolicy policy, TimeSpan prefill)
     {
-        if (!_clock.CountsProcessorTime)
+        if (!_clock.CountsProcessorTime || AttentionFormats.ObservesWholePrompt(policy))
             return null;
         using var rows = new FilledPast(inputs, [policy], inputs.Tokens);
         var seconds = Enumerable.Range(0, SealRuns).Select(_ =>

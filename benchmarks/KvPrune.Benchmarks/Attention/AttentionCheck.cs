@@ -29,6 +29,8 @@ internal static class AttentionCheck
             var past = inputs.Past * shape.HeadSize;
             if (past > 0)
                 contestant.ReadRows(kvHead, keys.AsSpan(0, past), values.AsSpan(0, past));
+            var kept = Enumerable.Repeat(true, inputs.Tokens).ToArray();
+            contestant.ReadKept(kvHead).CopyTo(kept, 0);
             for (var token = inputs.Past; token < inputs.Tokens; token++)
             {
                 var row = (token * shape.KvWidth) + (kvHead * shape.HeadSize);
@@ -43,7 +45,7 @@ internal static class AttentionCheck
                     var position = inputs.Past + tokens[i];
                     var query = inputs.QueryRows(position, 1).Span.Slice(head * shape.HeadSize, shape.HeadSize);
                     var seen = (position + 1) * shape.HeadSize;
-                    Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
+                    Attend(query, keys.AsSpan(0, seen), values.AsSpan(0, seen), kept, inputs.Softcap, expected[i].AsSpan(head * shape.HeadSize, shape.HeadSize));
                 }
             }
         }
@@ -56,16 +58,17 @@ internal static class AttentionCheck
         }
     }
 
-    /// <summary>Against the stock operator; only for formats that keep every entry, and more than 4 bits of it.</summary>
+    /// <summary>Against the stock operator; only for formats that keep every token and entry, and more than 4 bits of it.</summary>
     /// <exception cref="InvalidOperationException">The output is off; names the format.</exception>
     public static void AgainstStock(string format, IContestant contestant, IContestant stock) =>
         Compare(format, contestant.Output.Span, Array.ConvertAll(stock.Output.ToArray(), x => (double)x));
 
     public static bool IsNearStock(PruningPolicy policy) =>
-        policy is { KeyChannelSparsity: 0, KeySparsity: 0, ValueSparsity: 0 }
+        policy is { KeyChannelSparsity: 0, KeySparsity: 0, ValueSparsity: 0, Eviction: null, OutputError: null }
         && policy.KeyStorage != KvStorage.Int4 && policy.ValueStorage != KvStorage.Int4;
 
-    private static void Attend(ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, float softcap, Span<double> output)
+    private static void Attend(
+        ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, ReadOnlySpan<bool> kept, float softcap, Span<double> output)
     {
         var size = query.Length;
         var weights = new double[keys.Length / size];
@@ -76,6 +79,8 @@ internal static class AttentionCheck
             weights[token] /= Math.Sqrt(size);
             if (softcap > 0)
                 weights[token] = softcap * Math.Tanh(weights[token] / softcap);
+            if (!kept[token])
+                weights[token] = double.NegativeInfinity;
         }
 
         var largest = weights.Max();

@@ -122,7 +122,11 @@ internal static class AttentionCommand
             foreach (var inputs in AllInputs(parsed))
             {
                 var firstRow = rows.Count;
-                PruningPolicy[] policies = [.. Formats(parsed).Where(AttentionFormats.Policies.ContainsKey).Select(format => AttentionFormats.Policies[format])];
+                PruningPolicy[] policies =
+                [
+                    .. Formats(parsed).Where(AttentionFormats.Policies.ContainsKey).Select(format => AttentionFormats.Policies[format])
+                        .Where(policy => !AttentionFormats.ObservesWholePrompt(policy)),
+                ];
                 using var past = new FilledPast(inputs, policies, inputs.Past);
                 foreach (var threads in parsed.GetValue(Threads)!)
                 {
@@ -151,7 +155,7 @@ internal static class AttentionCommand
 
         if (rows.Count == 0)
         {
-            parsed.InvocationConfiguration.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap.");
+            parsed.InvocationConfiguration.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap; formats that observe a whole prompt need --new-tokens 0.");
             return 1;
         }
 

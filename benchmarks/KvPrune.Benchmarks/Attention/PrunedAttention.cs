@@ -41,6 +41,9 @@ internal sealed class PrunedAttention : IContestant
     /// <summary>The rows that the operator attends to, for one KV head, [past tokens, head size].</summary>
     public void ReadRows(int kvHead, Span<float> keys, Span<float> values) => _sequences[0].ReadRows(0, kvHead, keys, values);
 
+    /// <summary>Which past tokens one KV head has rows of, [past tokens].</summary>
+    public bool[] ReadKept(int kvHead) => _sequences[0].ReadKept(0, kvHead);
+
     public TimeSpan Step(RunClock clock)
     {
         // A decode step has no segment. One that was rolled back whole is still open.

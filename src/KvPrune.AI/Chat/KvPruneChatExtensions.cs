@@ -27,9 +27,9 @@ public static class KvPruneChatExtensions
     /// <see cref="KvPruneOptions.MaxCachedPrompts"/> keeps it. Of messages in a row the last one ends the document.
     /// </summary>
     /// <remarks>
-    /// It has no effect with a policy that chooses what it keeps by a prompt's last queries
-    /// (<see cref="PruningPolicy.IsQueryAware"/>), which compresses at the end of the whole prompt, nor where the chat template
-    /// writes the message differently when others follow.
+    /// It has no effect with a policy that evicts tokens by a prompt's last queries (<see cref="PruningPolicy.IsQueryAware"/>),
+    /// which compresses at the end of the whole prompt, nor where the chat template writes the message differently when others
+    /// follow.
     /// </remarks>
     /// <returns>The same message.</returns>
     public static ChatMessage AsSharedDocument(this ChatMessage message)

@@ -136,12 +136,12 @@ internal static class PolicyRules
             "WeighByValue makes both halves of SecondStage the same.",
             Name);
         if (eviction.WhileDecoding)
-            CheckWhileDecoding(policy, eviction);
+            CheckWhileDecoding(eviction);
     }
 
-    private static void CheckWhileDecoding(PruningPolicy policy, TokenEviction eviction)
+    private static void CheckWhileDecoding(TokenEviction eviction)
     {
-        const string Name = nameof(policy.Eviction);
+        const string Name = nameof(PruningPolicy.Eviction);
         Exclude(
             eviction.Score is not (TokenScore.Recency or TokenScore.AccumulatedAttention),
             $"TokenScore.{eviction.Score} knows the prompt's queries only. WhileDecoding needs Recency or AccumulatedAttention.",
@@ -154,22 +154,6 @@ internal static class PolicyRules
             eviction.Heads == HeadBudgets.Global,
             "HeadBudgets.Global divides a document's tokens among the layers once, so WhileDecoding would undo it.",
             Name);
-        Exclude(
-            (policy.KeyPattern == SparsityPattern.PerChannel && MayRemove(layer => layer.KeySparsity, policy.KeySparsity)) ||
-            (policy.ValuePattern == SparsityPattern.PerChannel && MayRemove(layer => layer.ValueSparsity, policy.ValueSparsity)),
-            "WhileDecoding moves rows to other tiles, in which SparsityPattern.PerChannel has no room for as many elements as " +
-            "they may have.",
-            Name);
-        Exclude(
-            policy.KeyStorage == KvStorage.Int4 &&
-            (policy.OutputError is not null || policy.Layers.Any(layer => (layer.KeySparsity ?? policy.KeySparsity) == 0) ||
-            (policy.Layers.Count == 0 && policy.KeySparsity == 0)),
-            "WhileDecoding moves rows to other tiles, but tokens share the scales of 4-bit K from which no elements are removed.",
-            Name);
-
-        bool MayRemove(Func<LayerSparsity, double?> of, double own) =>
-            policy.OutputError is not null ||
-            (policy.Layers.Count == 0 ? own > 0 : policy.Layers.Any(layer => (of(layer) ?? own) > 0));
     }
 
     private static bool RemovesEntries(PruningPolicy policy) =>

@@ -21,20 +21,20 @@ public sealed record PruningPolicy
         ["exact"] = new() { KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32 },
         ["dense"] = new(),
         ["near-lossless"] = new() { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8 },
-        ["balanced"] = new() { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8, KeyChannelSparsity = 0.4 },
+        ["balanced"] = new() { KeyStorage = KvStorage.Int4, ValueStorage = KvStorage.Int4 },
         ["compact"] = new()
         {
-            KeyStorage = KvStorage.Int8,
-            ValueStorage = KvStorage.Int8,
+            KeyStorage = KvStorage.Int4,
+            ValueStorage = KvStorage.Int4,
             KeyChannelSparsity = 0.4,
-            ValueSparsity = 0.7,
+            ValueSparsity = 0.5,
         },
         ["extreme"] = new()
         {
-            KeyStorage = KvStorage.Int8,
-            ValueStorage = KvStorage.Int8,
+            KeyStorage = KvStorage.Int4,
+            ValueStorage = KvStorage.Int4,
             KeyChannelSparsity = 0.4,
-            ValueSparsity = 0.7,
+            ValueSparsity = 0.5,
             Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = 0.5, Heads = HeadBudgets.Global },
         },
     }.ToFrozenDictionary(StringComparer.OrdinalIgnoreCase);
@@ -49,17 +49,17 @@ public sealed record PruningPolicy
     public static PruningPolicy NearLossless => Named["near-lossless"];
 
     /// <summary>
-    /// 8-bit, 40 % of the K channels removed, V whole: about 0.42 of the dense 16-bit bytes at 64 channels. Nothing has
-    /// to be expanded from a bitmap, which makes it the cheapest to read in decode.
+    /// Nothing removed, 4-bit with a scale per K channel and V row of a tile (KIVI, arXiv 2402.02750): about 0.28 of the
+    /// dense 16-bit bytes at 64 channels.
     /// </summary>
     public static PruningPolicy Balanced => Named["balanced"];
 
-    /// <summary>8-bit, 40 % of the K channels and 70 % of each V row removed: about 0.28 at 64 channels.</summary>
+    /// <summary>4-bit, 40 % of the K channels and half of each V row removed: about 0.19 at 64 channels.</summary>
     public static PruningPolicy Compact => Named["compact"];
 
     /// <summary>
     /// <see cref="Compact"/> without the half of the first segment's tokens that the model needs least to repeat it (KVzip,
-    /// arXiv 2505.23416): about 0.14 at 64 channels. That segment is read twice.
+    /// arXiv 2505.23416): about 0.10 at 64 channels. That segment is read twice.
     /// </summary>
     public static PruningPolicy Extreme => Named["extreme"];
 
@@ -113,7 +113,7 @@ public sealed record PruningPolicy
     /// The error is ‖o' − o‖/‖o‖ of the outputs of all query heads of the group, o before a prompt is compressed and o'
     /// after, evicted tokens missing. A head that cannot stay within it removes nothing and stores integers as bfloat16
     /// instead; <see cref="KvSequence.ReadHead"/> tells what it chose and reached. Rows of generated tokens, for which nothing
-    /// is measured, are rounded to the storages only.
+    /// is measured, are rounded to the storages only, and to 8-bit where these are 4-bit.
     /// </summary>
     public double? OutputError { get; init; }
 
@@ -129,16 +129,10 @@ public sealed record PruningPolicy
     public int ObservationWindow { get; init; } = 32;
 
     /// <summary>
-    /// Whether the last queries of a prompt decide what is kept, so that a compressed prefix is only right for the
-    /// prompt that ended there.
+    /// Whether tokens are evicted by what a prompt's last queries attend to, so that a compressed prefix only suits the
+    /// question that ended it. Channels and elements that are chosen by these queries suit other questions too.
     /// </summary>
-    public bool IsQueryAware =>
-        Removes(layer => layer.KeyChannelSparsity, KeyChannelSparsity) ||
-        Removes(layer => layer.ValueChannelSparsity, ValueChannelSparsity) ||
-        (KeyScore != KeyScore.Magnitude && Removes(layer => layer.KeySparsity, KeySparsity)) ||
-        (ValueScore == ValueScore.Attention && RemovesValues) ||
-        Eviction?.Score == TokenScore.WindowAttention ||
-        OutputError is not null;
+    public bool IsQueryAware => Eviction?.Score == TokenScore.WindowAttention;
 
     /// <summary>
     /// Whether tokens are chosen only once a prompt's rows are there in all layers, which takes a deferred segment
@@ -157,13 +151,13 @@ public sealed record PruningPolicy
     private bool RemovesValues => Removes(layer => layer.ValueSparsity, ValueSparsity);
 
     /// <summary>
-    /// 8-bit, with as many channels and elements removed as the attention outputs allow within a relative error.
+    /// Up to 4-bit, with as many channels and elements removed as the attention outputs allow within a relative error.
     /// </summary>
     /// <param name="error">See <see cref="OutputError"/>, such as 0.02.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="error"/> is not in (0, 1).</exception>
     public static PruningPolicy ForOutputError(double error)
     {
-        var policy = new PruningPolicy { KeyStorage = KvStorage.Int8, ValueStorage = KvStorage.Int8, OutputError = error };
+        var policy = new PruningPolicy { KeyStorage = KvStorage.Int4, ValueStorage = KvStorage.Int4, OutputError = error };
         policy.Validate();
         return policy;
     }

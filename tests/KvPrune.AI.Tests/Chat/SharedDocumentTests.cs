@@ -13,7 +13,7 @@ public sealed class SharedDocumentTests
         Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = 0.5, Heads = HeadBudgets.Adaptive },
     };
 
-    public static TheoryData<PruningPolicy> Policies => [PruningPolicy.NearLossless, KvZip];
+    public static TheoryData<PruningPolicy> Policies => [PruningPolicy.NearLossless, PruningPolicy.Compact, KvZip, PruningPolicy.Extreme];
 
     [Theory]
     [MemberData(nameof(Policies))]
@@ -37,10 +37,10 @@ public sealed class SharedDocumentTests
     }
 
     [Fact]
-    public async Task A_query_aware_policy_compresses_only_whole_prompts()
+    public async Task Tokens_are_not_evicted_by_queries_of_a_document_end()
     {
         FactDocument document = FactDocument.Create(64, 20, 2);
-        using KvPrunedChatClient client = Load(PruningPolicy.Compact);
+        using KvPrunedChatClient client = Load(new() { Eviction = new() { Score = TokenScore.WindowAttention, Sparsity = 0.3 } });
         foreach (FactDocument.Fact fact in document.Facts)
         {
             ChatResponse answer = await client.GetResponseAsync(Ask(document, fact));

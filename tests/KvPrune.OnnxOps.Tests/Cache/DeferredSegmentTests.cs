@@ -149,6 +149,9 @@ public sealed class DeferredSegmentTests : IDisposable
         broken[(50 * 32) + (7 * 32)] = float.PositiveInfinity;
         Fails.With(
             KvCacheStatus.InvalidArgument, () => sequence.Fill(1, rows, broken, new float[32 * 128]), "layer 1", "value of token 7");
+        var queries = new float[32 * 128];
+        queries[^1] = float.NaN;
+        Fails.With(KvCacheStatus.InvalidArgument, () => sequence.Fill(1, rows, rows, queries), "layer 1", "query of token 49");
     }
 
     [Fact]

@@ -69,8 +69,26 @@ public class KvBytesTests
         Assert.InRange(Share(PruningPolicy.Exact), 1.99, 2.01);
         Assert.InRange(Share(PruningPolicy.Dense), 0.99, 1.01);
         Assert.InRange(Share(PruningPolicy.NearLossless), 0.51, 0.53);
-        Assert.InRange(Share(PruningPolicy.Balanced), 0.41, 0.43);
-        Assert.InRange(Share(PruningPolicy.Compact), 0.26, 0.28);
+        Assert.InRange(Share(PruningPolicy.Balanced), 0.275, 0.29);
+        Assert.InRange(Share(PruningPolicy.Compact), 0.18, 0.20);
+        Assert.InRange(Share(PruningPolicy.Extreme), 0.09, 0.105);
+    }
+
+    [Fact]
+    public void Rows_that_no_error_is_measured_for_keep_8_bits()
+    {
+        var rows = TokenRows.Random(Shape, 170, seed: 2);
+        long Sealed(PruningPolicy policy)
+        {
+            using var model = new PrunedAttentionModel(Shape);
+            using var sequence = model.Manager.CreateSequence(policy);
+            model.Decode(sequence, rows);
+            return sequence.GetInfo().SealedBytes;
+        }
+
+        Assert.Equal(Sealed(PruningPolicy.NearLossless), Sealed(PruningPolicy.ForOutputError(0.1)));
+        Assert.Equal(Sealed(PruningPolicy.NearLossless), Sealed(PruningPolicy.NearLossless with { OutputError = 0.1 }));
+        Assert.Equal(Sealed(PruningPolicy.Dense), Sealed(PruningPolicy.Dense with { OutputError = 0.1 }));
     }
 
     [Theory]

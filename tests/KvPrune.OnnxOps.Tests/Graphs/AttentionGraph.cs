@@ -4,26 +4,18 @@ using static KvPrune.OnnxOps.Onnx.TensorProto.Types;
 namespace KvPrune.OnnxOps.Tests.Graphs;
 
 /// <summary>
-/// Nothing but GroupQueryAttention: every layer reads the same query, key and value and has its own output.
+/// Nothing but GroupQueryAttention: every layer reads the same query, key and value, or its own, and has its own output.
 /// </summary>
 internal static class AttentionGraph
 {
     public static ModelProto Build(AttentionShape shape)
     {
         var graph = new GraphBuilder();
-        string[] projections = shape.Packed ? ["query", "", ""] : ["query", "key", "value"];
-        graph.Input(
-            "query", DataType.Float, "batch_size", "sequence_length", shape.QueryWidth + (shape.Packed ? 2 * shape.KvWidth : 0));
-        if (!shape.Packed)
-        {
-            graph.Input("key", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
-            graph.Input("value", DataType.Float, "batch_size", "sequence_length", shape.KvWidth);
-        }
-
+        string[] Typed(IEnumerable<string> values) => [.. values.Select(value => AttentionGraph.Typed(graph, shape, value))];
+        var shared = shape.LayerInputs ? null : Typed(Projections(graph, shape, ""));
         graph.Input("seqlens_k", DataType.Int32, "batch_size");
         graph.Input("total_sequence_length", DataType.Int32, 1);
-        string[] optional = Optional(graph, shape);
-        string[] typed = [.. projections.Concat(optional).Select(value => Typed(graph, shape, value))];
+        string[] optional = Typed(Optional(graph, shape));
 
         for (var layer = 0; layer < shape.Layers; layer++)
         {
@@ -35,13 +27,14 @@ internal static class AttentionGraph
                 graph.Output($"{present}.{half}", shape.Element, "batch_size", shape.KvHeads, "total", shape.HeadSize);
             }
 
+            var projections = shared ?? Typed(Projections(graph, shape, $".{layer}"));
             var output = $"output.{layer}";
             var attention = shape.Element == DataType.Float ? output : output + "/typed";
             graph.Node(
                 "GroupQueryAttention",
                 "com.microsoft",
                 [attention, $"{present}.key", $"{present}.value"],
-                [.. typed[..3], $"{past}.key", $"{past}.value", "seqlens_k", "total_sequence_length", .. typed[3..]],
+                [.. projections, $"{past}.key", $"{past}.value", "seqlens_k", "total_sequence_length", .. optional],
                 Attributes(shape, layer));
             if (attention != output)
                 graph.Node("Cast", output, [attention], ("to", (int)DataType.Float));
@@ -67,6 +60,16 @@ internal static class AttentionGraph
         if (shape.SmoothSoftmax)
             attributes.Add(("smooth_softmax", 1));
         return [.. attributes];
+    }
+
+    // Inputs 0 to 2.
+    private static string[] Projections(GraphBuilder graph, AttentionShape shape, string suffix)
+    {
+        string Input(string name, int width) =>
+            graph.Input(name + suffix, DataType.Float, "batch_size", "sequence_length", width);
+        return shape.Packed
+            ? [Input("query", shape.QueryWidth + (2 * shape.KvWidth)), "", ""]
+            : [Input("query", shape.QueryWidth), Input("key", shape.KvWidth), Input("value", shape.KvWidth)];
     }
 
     // Inputs 7 to 11, up to the last one that is there.

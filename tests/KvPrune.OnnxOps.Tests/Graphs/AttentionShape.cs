@@ -28,6 +28,12 @@ internal sealed record AttentionShape(int QueryHeads, int KvHeads, int HeadSize,
     /// <summary>Query, key and value in one tensor.</summary>
     public bool Packed { get; init; }
 
+    /// <summary>Whether each layer has a query, key and value of its own, in place of the same for all.</summary>
+    public bool LayerInputs { get; init; }
+
+    /// <summary>What <see cref="RotaryCaches"/> gives; null: it computes them.</summary>
+    public (float[] Cosine, float[] Sine)? Rotations { get; init; }
+
     /// <summary>The type that the nodes compute in; graph inputs and outputs are float32 but for the cache.</summary>
     public DataType Element { get; init; } = DataType.Float;
 
@@ -38,6 +44,8 @@ internal sealed record AttentionShape(int QueryHeads, int KvHeads, int HeadSize,
     /// <summary>Cosine and sine caches, [MaxTokens, RotarySize / 2].</summary>
     public (float[] Cosine, float[] Sine) RotaryCaches()
     {
+        if (Rotations is { } given)
+            return given;
         var half = RotarySize / 2;
         var cosine = new float[MaxTokens * half];
         var sine = new float[MaxTokens * half];

@@ -61,13 +61,21 @@ internal sealed class PrunedAttentionModel : IDisposable
     /// The bare run, without begin and commit: rows hold the batch's rows one after the other, all of the same length.
     /// One output per layer.
     /// </summary>
-    public float[][] Run(long[] handles, int[] seqlensK, TokenRows rows, int? totalLength = null, int? batchSize = null)
+    public float[][] Run(long[] handles, int[] seqlensK, TokenRows rows, int? totalLength = null, int? batchSize = null) =>
+        Run(handles, seqlensK, totalLength ?? seqlensK.Max() + 1, rows.Inputs(batchSize ?? handles.Length));
+
+    /// <summary>The same for one sequence whose layers may have rows of their own.</summary>
+    public float[][] Run(KvSequence sequence, LayerRows rows)
     {
-        var batch = batchSize ?? handles.Length;
+        var last = (int)sequence.Length + rows.Count - 1;
+        return Run([sequence.Handle], [last], last + 1, rows.Inputs());
+    }
+
+    private float[][] Run(long[] handles, int[] seqlensK, int totalLength, Dictionary<string, OrtValue> inputs)
+    {
         using var lengths = OrtValue.CreateTensorValueFromMemory(seqlensK, [seqlensK.Length]);
-        using var total = OrtValue.CreateTensorValueFromMemory(new[] { totalLength ?? seqlensK.Max() + 1 }, [1]);
+        using var total = OrtValue.CreateTensorValueFromMemory(new[] { totalLength }, [1]);
         using var sequences = OrtValue.CreateTensorValueFromMemory(handles, [handles.Length]);
-        var inputs = rows.Inputs(batch);
         inputs["seqlens_k"] = lengths;
         inputs["total_sequence_length"] = total;
         inputs[KvPruneOps.SequenceHandlesInput] = sequences;

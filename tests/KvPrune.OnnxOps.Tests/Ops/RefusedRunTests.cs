@@ -122,6 +122,13 @@ public sealed class RefusedRunTests : IDisposable
             Refused(KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], value, "row 0: layer 0: the value of token 50");
         }
 
+        using (KvStep.Begin([other, _sequence], 1))
+        {
+            var query = Row(rows => rows.Query[^1] = number);
+            Refused(
+                KvCacheStatus.InvalidArgument, [other.Handle, _sequence.Handle], [50, 50], query, "row 1: layer 0: the query of token 50");
+        }
+
         _sequence.OpenSegment(20);
         var prompt = _rows[50..70];
         prompt.Key[(7 * Shape.KvWidth) + 1] = number;

@@ -4,10 +4,11 @@ using Microsoft.ML.OnnxRuntime;
 namespace KvPrune.OnnxOps.Tests.Ops;
 
 /// <summary>
-/// Random projections of a run of tokens before rotation: Query [Count, query width], Key and Value [Count, KV width].
+/// Projections of a run of tokens before rotation: Query [Count, query width], Key and Value [Count, KV width].
 /// </summary>
 internal sealed record TokenRows(AttentionShape Shape, int Count, float[] Query, float[] Key, float[] Value)
 {
+    /// <summary>Rows that no model computed.</summary>
     public static TokenRows Random(AttentionShape shape, int count, int seed)
     {
         var random = new Random(seed);
@@ -29,13 +30,13 @@ internal sealed record TokenRows(AttentionShape Shape, int Count, float[] Query,
             shape, count, Rows(shape.QueryWidth, false), Rows(shape.KvWidth, true), Rows(shape.KvWidth, false));
     }
 
-    /// <summary>The graph inputs query, key and value of a batch of equally long rows.</summary>
-    public Dictionary<string, OrtValue> Inputs(int batch)
+    /// <summary>The graph inputs query, key and value of a batch of equally long rows, with what follows their names.</summary>
+    public Dictionary<string, OrtValue> Inputs(int batch, string suffix = "")
     {
         OrtValue Tensor(float[] rows) =>
             OrtValue.CreateTensorValueFromMemory(rows, [batch, Count / batch, rows.Length / Count]);
         if (!Shape.Packed)
-            return new() { ["query"] = Tensor(Query), ["key"] = Tensor(Key), ["value"] = Tensor(Value) };
+            return new() { ["query" + suffix] = Tensor(Query), ["key" + suffix] = Tensor(Key), ["value" + suffix] = Tensor(Value) };
         var packed = new List<float>();
         for (var token = 0; token < Count; token++)
         {
@@ -44,7 +45,7 @@ internal sealed record TokenRows(AttentionShape Shape, int Count, float[] Query,
             packed.AddRange(Value.AsSpan(token * Shape.KvWidth, Shape.KvWidth));
         }
 
-        return new() { ["query"] = Tensor([.. packed]) };
+        return new() { ["query" + suffix] = Tensor([.. packed]) };
     }
 
     public TokenRows this[Range range]

@@ -77,15 +77,6 @@ public class PruningPolicyTests
         Clash(Evicting(heavy with { Heads = HeadBudgets.Global }), "Eviction", "divides a document's tokens");
         Clash(Evicting(heavy with { WeighByValue = true }), "Eviction", "values are compressed");
         Clash(Evicting(heavy with { SecondStage = true }), "Eviction", "values are compressed");
-        var perChannel = Evicting(heavy) with { ValuePattern = SparsityPattern.PerChannel };
-        perChannel.Validate();
-        Clash(perChannel with { ValueSparsity = 0.5 }, "Eviction", "PerChannel has no room");
-        Clash(perChannel with { OutputError = 0.1 }, "Eviction", "PerChannel has no room");
-        Clash(Evicting(heavy) with { KeyPattern = SparsityPattern.PerChannel, Layers = [new() { KeySparsity = 0.1 }] }, "Eviction", "PerChannel");
-        var fourBits = Evicting(heavy) with { KeyStorage = KvStorage.Int4, ValueStorage = KvStorage.Int4, KeySparsity = 0.5 };
-        fourBits.Validate();
-        Clash(fourBits with { KeySparsity = 0 }, "Eviction", "share the scales");
-        Clash(fourBits with { Layers = [new(), new() { KeySparsity = 0 }] }, "Eviction", "share the scales");
         (Evicting(heavy with { Heads = HeadBudgets.Adaptive, PyramidSlope = 20 }) with { OutputError = 0.1 }).Validate();
         (Evicting(Half with { Heads = HeadBudgets.Adaptive, SecondStage = true }) with
         {
@@ -152,15 +143,10 @@ public class PruningPolicyTests
     }
 
     [Fact]
-    public void Policies_that_look_at_the_last_queries_are_query_aware()
+    public void Policies_that_evict_what_the_last_queries_do_not_ask_for_are_query_aware()
     {
-        Assert.True(PruningPolicy.Compact.IsQueryAware);
-        Assert.False((PruningPolicy.Compact with { KeyChannelSparsity = 0 }).IsQueryAware);
-        Assert.False((PruningPolicy.Compact with { Layers = [new() { KeyChannelSparsity = 0 }] }).IsQueryAware);
-        Assert.True(new PruningPolicy { Layers = [new(), new() { ValueChannelSparsity = 0.1 }] }.IsQueryAware);
-        Assert.False(new PruningPolicy { KeyScore = KeyScore.QueryRms, ValueSparsity = 0.1 }.IsQueryAware);
-        Assert.True(new PruningPolicy { KeyScore = KeyScore.QueryRms, KeySparsity = 0.1 }.IsQueryAware);
-        Assert.True(PruningPolicy.ForOutputError(0.1).IsQueryAware);
+        Assert.False(PruningPolicy.Compact.IsQueryAware);
+        Assert.False(PruningPolicy.ForOutputError(0.1).IsQueryAware);
         foreach (var score in Enum.GetValues<TokenScore>())
             Assert.Equal(score == TokenScore.WindowAttention, Evicting(Half with { Score = score }).IsQueryAware);
     }

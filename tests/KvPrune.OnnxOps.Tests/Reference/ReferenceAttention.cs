@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using KvPrune.OnnxOps.Tests.Graphs;
 
 namespace KvPrune.OnnxOps.Tests.Reference;
@@ -29,11 +30,5 @@ internal static class ReferenceAttention
         return Array.ConvertAll(weights, weight => weight / total);
     }
 
-    public static double Dot(double[] left, double[] right)
-    {
-        var sum = 0.0;
-        for (var j = 0; j < left.Length; j++)
-            sum += left[j] * right[j];
-        return sum;
-    }
+    public static double Dot(double[] left, double[] right) => TensorPrimitives.Dot<double>(left, right);
 }

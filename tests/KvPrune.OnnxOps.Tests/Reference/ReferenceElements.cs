@@ -9,6 +9,15 @@ internal static class ReferenceElements
     public static int Kept(int width, double sparsity) =>
         Math.Max(1, (int)Math.Round((1 - (double)(float)sparsity) * width, MidpointRounding.AwayFromZero));
 
+    /// <summary>Nothing of these channels is removed.</summary>
+    public static (bool Stays, double Threshold)[] All(int width, IReadOnlyList<int> channels)
+    {
+        var marks = new (bool, double)[width];
+        foreach (var j in channels)
+            marks[j].Item1 = true;
+        return marks;
+    }
+
     /// <summary>Of each row's channels the largest magnitudes times the channel's weight; the lower one of equals.</summary>
     /// <returns>Of each row and channel the smallest magnitude that stays, and whether it does: [row][channel].</returns>
     public static (bool Stays, double Threshold)[][] PerToken(
@@ -19,8 +28,11 @@ internal static class ReferenceElements
                 double Score(int j) => Math.Abs(row[j]) * weight(j);
                 int[] stay = [.. channels.OrderByDescending(Score).ThenBy(j => j).Take(Kept(channels.Count, sparsity))];
                 var marks = new (bool, double)[row.Length];
+                var least = Score(stay[^1]);
                 foreach (var j in channels)
-                    marks[j] = (stay.Contains(j), weight(j) > 0 ? Score(stay[^1]) / weight(j) : 0);
+                    marks[j] = (false, weight(j) > 0 ? least / weight(j) : 0);
+                foreach (var j in stay)
+                    marks[j].Item1 = true;
                 return marks;
             }),
         ];

@@ -41,13 +41,12 @@ internal static class ReferenceExpectedAttention
 
     private static (double[] Mean, double[][] Covariance) Moments(double[][] sample, int size)
     {
-        double Average(Func<double[], double> of) => sample.Length == 0 ? 0 : sample.Average(of);
-        double[] mean = [.. Enumerable.Range(0, size).Select(j => Average(query => query[j]))];
-        double[][] covariance =
-        [
-            .. Enumerable.Range(0, size).Select(i => Enumerable.Range(0, size)
-                .Select(j => Average(query => (query[i] - mean[i]) * (query[j] - mean[j]))).ToArray()),
-        ];
+        var weight = sample.Length == 0 ? 0 : 1.0 / sample.Length;
+        double[] mean = [.. Enumerable.Range(0, size).Select(j => weight * sample.Sum(query => query[j]))];
+        // [channel][query]
+        double[][] centred = [.. mean.Select((average, j) => sample.Select(query => query[j] - average).ToArray())];
+        double[][] covariance = [.. centred.Select(
+            left => centred.Select(right => weight * ReferenceAttention.Dot(left, right)).ToArray())];
         return (mean, covariance);
     }
 

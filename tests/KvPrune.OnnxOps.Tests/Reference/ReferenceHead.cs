@@ -1,13 +1,15 @@
+using System.Numerics.Tensors;
 using KvPrune.OnnxOps.Tests.Graphs;
 
 namespace KvPrune.OnnxOps.Tests.Reference;
 
 /// <summary>One KV head of a layer under a policy, in double precision: a row per token, sealed ones first.</summary>
-internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, LayerSparsity sparsity, double[,]? gram)
+internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, LayerSparsity sparsity, double[][]? gram)
 {
     private const int Tile = 64;
     private readonly List<ReferenceToken> _rows = [];
     private readonly List<double> _probed = [];
+    // What ranks each row while decoding, and which of the sealed ones it can share tiles with.
     private readonly List<(double Mass, int Seen, int Group)> _scores = [];
     private int _sealed;
     private int _prompts;
@@ -104,35 +106,58 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         {
             if (_generates)
                 _scores[t] = _scores[t] with { Mass = _scores[t].Mass + weights[t] };
-            var value = _rows[t].Value.Stored;
-            for (var j = 0; j < output.Length; j++)
-                output[j] += weights[t] * value[j];
+            TensorPrimitives.MultiplyAdd(_rows[t].Value.Stored, weights[t], output, output);
         }
 
         return output;
     }
 
+    /// <summary>The mean attention of the queries that saw the row, or its recency.</summary>
+    public double Score(int token) => policy.Eviction!.Score == TokenScore.Recency ? token
+        : _scores[token].Seen == 0 ? 0 : _scores[token].Mass / _scores[token].Seen;
+
     /// <summary>
-    /// Evicts that many times 64 sealed rows, each time the worst of those that can share tiles with each other: where their
-    /// scores, the mean attention of the queries that saw them or their recency, have the lowest sum.
+    /// That many times 64 sealed rows to evict, each time the worst of those that can share tiles with each other: where their
+    /// scores have the lowest sum.
     /// </summary>
-    public void Evict(int units)
+    public int[] Worst(int units)
     {
-        var eviction = policy.Eviction!;
-        double Score(int t) => eviction.Score == TokenScore.Recency ? t : _scores[t].Seen == 0 ? 0 : _scores[t].Mass / _scores[t].Seen;
+        List<int> dropped = [];
         for (var unit = 0; unit < units; unit++)
         {
-            var worst = Enumerable.Range(0, _sealed).Where(t => t >= eviction.SinkTokens && _rows[t].IsKept)
+            var worst = Enumerable.Range(0, _sealed).Where(t => _rows[t].IsKept && !dropped.Contains(t))
                 .GroupBy(t => _scores[t].Group)
-                .Select(group => group.OrderBy(Score).ThenByDescending(t => t).Take(Tile).ToArray())
+                .SelectMany(rows => Units([.. rows]))
                 .Where(rows => rows.Length == Tile)
                 .MinBy(rows => rows.Sum(Score));
-            foreach (var t in worst ?? [])
-                _rows[t] = _rows[t].Evicted();
+            dropped.AddRange(worst ?? []);
         }
+
+        return [.. dropped];
+    }
+
+    public void Evict(IEnumerable<int> tokens)
+    {
+        foreach (var t in tokens)
+            _rows[t] = _rows[t].Evicted();
+    }
+
+    // What of the rows of a group could go at once: the 64 worst, or a tile as it is where rows mean less in another one. The
+    // later one of equals comes first.
+    private IEnumerable<int[]> Units(int[] rows)
+    {
+        bool IsSink(int t) => t < policy.Eviction!.SinkTokens;
+        return RowsCanMove ? [[.. rows.Where(t => !IsSink(t)).OrderBy(Score).ThenByDescending(t => t).Take(Tile)]]
+            : rows.Chunk(Tile).Where(tile => !tile.Any(IsSink)).Reverse();
     }
 
     private bool RemovesChannels => sparsity is { KeyChannelSparsity: > 0 } or { ValueChannelSparsity: > 0 };
+
+    // Not where tokens share scales, or elements of different tokens compete.
+    private bool RowsCanMove =>
+        !(policy.KeyStorage == KvStorage.Int4 && sparsity.KeySparsity == 0) &&
+        !(policy.KeyPattern == SparsityPattern.PerChannel && sparsity.KeySparsity > 0) &&
+        !(policy.ValuePattern == SparsityPattern.PerChannel && sparsity.ValueSparsity > 0);
 
     // The segment's queries count for the rows that were dense when it ended.
     private void AddScores(ReferencePrompt prompt, int first, int count)
@@ -169,7 +194,7 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     private void SealTiles(
         int[] rows, int[] keyChannels, int[] valueChannels, Func<int, double>? keyWeight, Func<int, double>? attention)
     {
-        var outputWeight = policy.ValueScore == ValueScore.OutputWeight ? (int j) => Math.Sqrt(gram![j, j]) : (Func<int, double>?)null;
+        var outputWeight = policy.ValueScore == ValueScore.OutputWeight ? (int j) => Math.Sqrt(gram![j][j]) : (Func<int, double>?)null;
         foreach (var tile in rows.Chunk(Tile))
         {
             var keys = Half(
@@ -200,10 +225,12 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         var ranked = weight is null && pattern == SparsityPattern.PerToken
             ? Array.ConvertAll(rows, row => ReferenceRow.Dense(row, storage).Stored) : rows;
         weight ??= _ => 1;
+        var sparse = IsSparse(pattern, channels.Length, fraction);
+        if (!sparse)
+            return [.. rows.Select(row => ReferenceRow.Pruned(row, ReferenceElements.All(row.Length, channels), storage, sparse))];
         var marks = pattern == SparsityPattern.PerToken
             ? ReferenceElements.PerToken(ranked, channels, fraction, weight)
             : ReferenceElements.PerChannel(ranked, channels, fraction, weight);
-        var sparse = IsSparse(pattern, channels.Length, fraction);
         return [.. rows.Zip(marks, (row, mark) => ReferenceRow.Pruned(row, mark, storage, sparse))];
     }
 

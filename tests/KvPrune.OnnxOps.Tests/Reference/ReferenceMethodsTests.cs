@@ -156,7 +156,7 @@ public class ReferenceMethodsTests
 
         var sequence = new ReferenceSequence(
             shape, Exact with { Eviction = new() { Score = TokenScore.Reconstruction, TokenBudget = 128, SinkTokens = 0 } });
-        ReferenceSequence.Prompt([sequence], [rows], [probe]);
+        ReferenceSequence.Prompt([sequence], new([rows]), new LayerRows([probe]));
         var kept = sequence.Heads[0].Rows;
         Assert.Equal(64, kept.Take(Leaving).Count(row => row.IsKept));
         Assert.True(kept[100].IsKept || kept[130].IsKept);
@@ -173,9 +173,8 @@ public class ReferenceMethodsTests
         }
 
         ReferenceSequence[] layers = [.. Enumerable.Range(0, count).Select(layer => new ReferenceSequence(Shape, policy, layer, grams))];
-        TokenRows[] rows = [.. layers.Select((_, layer) => TokenRows.Random(Shape, Tokens, seed: layer))];
-        TokenRows[] probes = [.. layers.Select((_, layer) => TokenRows.Random(Shape, 20, seed: 100 + layer))];
-        var outputs = ReferenceSequence.Prompt(layers, rows, probes);
+        LayerRows Rows(int tokens, int seed) => new([.. layers.Select((_, layer) => TokenRows.Random(Shape, tokens, seed + layer))]);
+        var outputs = ReferenceSequence.Prompt(layers, Rows(Tokens, seed: 0), Rows(20, seed: 100));
         Assert.All(outputs.SelectMany(output => output), x => Assert.True(float.IsFinite(x)));
         return layers;
     }

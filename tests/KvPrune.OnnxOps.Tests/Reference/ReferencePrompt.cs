@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using KvPrune.OnnxOps.Tests.Graphs;
 
 namespace KvPrune.OnnxOps.Tests.Reference;
@@ -11,7 +12,7 @@ namespace KvPrune.OnnxOps.Tests.Reference;
 /// <param name="Raw">The same before rotation.</param>
 /// <param name="FirstQuery">Position of the segment's first token.</param>
 /// <param name="Sinks">A logit of its own for each query head of the group, −∞ for none.</param>
-/// <param name="Gram">Of the output projection, [channel, channel]; null where there is none.</param>
+/// <param name="Gram">Of the output projection, [channel][channel]; null where there is none.</param>
 /// <param name="Probed">The most attention of probe steps to each row at its position.</param>
 internal sealed record ReferencePrompt(
     AttentionShape Shape,
@@ -22,7 +23,7 @@ internal sealed record ReferencePrompt(
     double[][][] Raw,
     int FirstQuery,
     double[] Sinks,
-    double[,]? Gram,
+    double[][]? Gram,
     IReadOnlyList<double> Probed)
 {
     public int Group => Rotated.Length;
@@ -45,8 +46,7 @@ internal sealed record ReferencePrompt(
         foreach (var (head, position, query) in queries)
         {
             var weights = ReferenceAttention.Weights(Shape, query, position, Keys, Sinks[head]);
-            for (var t = 0; t < mass.Length; t++)
-                mass[t] += weights[t];
+            TensorPrimitives.Add(mass, weights, mass);
         }
 
         return mass;
@@ -55,13 +55,7 @@ internal sealed record ReferencePrompt(
     /// <summary>‖W_O v‖ = √(vᵀ G v).</summary>
     public double OutputNorm(double[] value)
     {
-        var sum = 0.0;
-        for (var i = 0; i < value.Length; i++)
-        {
-            for (var j = 0; j < value.Length; j++)
-                sum += value[i] * Gram![i, j] * value[j];
-        }
-
+        var sum = value.Index().Sum(entry => entry.Item * ReferenceAttention.Dot(Gram![entry.Index], value));
         return Math.Sqrt(Math.Max(0, sum));
     }
 }

@@ -38,39 +38,78 @@ internal sealed class ReferenceSequence
     public IReadOnlyList<ReferenceHead> Heads => _heads;
 
     /// <summary>A segment: causal attention over the past and the segment, then compression.</summary>
-    public float[] Prompt(TokenRows rows) => Prompt([this], [rows])[0];
+    public float[] Prompt(TokenRows rows) => Prompt([this], new([rows]))[0];
 
     /// <summary>The same in all layers of a model, whose heads may share a budget.</summary>
     /// <param name="layers">The layers.</param>
     /// <param name="rows">Their rows.</param>
-    /// <param name="probes">Each layer's rows of a probe step between the segment's end and its compression; null: none.</param>
-    public static float[][] Prompt(ReferenceSequence[] layers, TokenRows[] rows, TokenRows[]? probes = null)
+    /// <param name="probes">Rows of probe steps between the segment's end and its compression.</param>
+    public static float[][] Prompt(ReferenceSequence[] layers, LayerRows rows, params LayerRows[] probes)
     {
-        float[][] outputs = [.. layers.Zip(rows, (layer, own) => layer.Read(own))];
-        for (var layer = 0; probes is not null && layer < layers.Length; layer++)
-            layers[layer].Probe(probes[layer]);
-        ReferencePrompt[][] prompts = [.. layers.Zip(rows, (layer, own) => layer.Prompts(own))];
-        var kept = ReferenceEviction.Kept(layers[0]._policy, prompts);
-        for (var layer = 0; layer < layers.Length; layer++)
-        {
-            for (var head = 0; head < prompts[layer].Length; head++)
-                layers[layer]._heads[head].SealPrompt(prompts[layer][head], kept[layer][head]);
-            layers[layer]._turns = prompts[layer][0].Leaving.Count > 0 ? 0 : layers[layer]._turns;
-        }
-
+        float[][] outputs = [.. layers.Zip(rows.Layers, (layer, own) => layer.Read(own))];
+        Seal(layers, rows, probes, (_, _, choice) => choice.Kept);
         return outputs;
     }
 
-    /// <summary>Token after token, each compressed on when it completes a tile outside the window.</summary>
-    public float[] Decode(TokenRows rows)
+    /// <summary>A segment's rows and their attention.</summary>
+    public float[] Read(TokenRows rows)
+    {
+        var output = new List<float>();
+        for (var token = 0; token < rows.Count; token++)
+        {
+            AddPrompt(rows, token);
+            output.AddRange(Attend(rows, token));
+        }
+
+        return [.. output];
+    }
+
+    /// <summary>A segment's rows without their attention.</summary>
+    public void Add(TokenRows rows)
+    {
+        for (var token = 0; token < rows.Count; token++)
+            AddPrompt(rows, token);
+    }
+
+    /// <summary>Compresses the segment that was added last.</summary>
+    /// <inheritdoc cref="Prompt(ReferenceSequence[], LayerRows, LayerRows[])" path="/param"/>
+    /// <param name="settle">Of a layer's head what is kept in the end, of the leaving rows.</param>
+    public static void Seal(
+        ReferenceSequence[] layers, LayerRows rows, IEnumerable<LayerRows> probes, Func<int, int, ReferenceChoice, bool[]> settle)
+    {
+        foreach (var probe in probes)
+        {
+            for (var layer = 0; layer < layers.Length; layer++)
+                layers[layer].Probe(probe.Layers[layer]);
+        }
+
+        ReferencePrompt[][] prompts = [.. layers.Zip(rows.Layers, (layer, own) => layer.Prompts(own))];
+        var choices = ReferenceEviction.Of(layers[0]._policy, prompts);
+        for (var layer = 0; layer < layers.Length; layer++)
+        {
+            for (var head = 0; head < prompts[layer].Length; head++)
+                layers[layer]._heads[head].SealPrompt(prompts[layer][head], settle(layer, head, choices[layer][head]));
+            if (prompts[layer][0].Leaving.Count > 0)
+                layers[layer]._turns = 0;
+        }
+    }
+
+    /// <summary>
+    /// Token after token, each compressed on when it completes a tile outside the window, for which rows may be evicted
+    /// before.
+    /// </summary>
+    /// <param name="rows">The tokens.</param>
+    /// <param name="settle">Of a head's rows to evict while decoding which are in the end; null: they are.</param>
+    public float[] Decode(TokenRows rows, Func<int, int[], int[]>? settle = null)
     {
         var output = new List<float>();
         for (var token = 0; token < rows.Count; token++)
         {
             if (_policy.Eviction is { WhileDecoding: true } && IsTurn())
-                Evict();
-            output.AddRange(Attend(rows, token, (head, key, value) => head.AddGenerated(key, value)));
+                Evict(settle ?? ((_, worst) => worst));
             var before = _heads[0].Sealed.Tokens;
+            Add(rows, token, (head, key, value) => head.AddGenerated(key, value));
+            output.AddRange(Attend(rows, token));
             foreach (var head in _heads)
                 head.SealGenerated();
             if (_heads[0].Sealed.Tokens > before)
@@ -93,50 +132,17 @@ internal sealed class ReferenceSequence
     }
 
     // Every head gives up as much as brings the mean nearest to what a prompt of the length would keep when this tile leaves.
-    private void Evict()
+    private void Evict(Func<int, int[], int[]> settle)
     {
         var tokens = _heads[0].Sealed.Tokens;
         var target = ReferenceBudgets.Layers(_policy, _shape.Layers, tokens + 64 + _policy.RecentWindow, tokens + 64)[_layer];
         var excess = _heads.Sum(head => head.Sealed.Rows + 64 - target) / (64.0 * _heads.Length);
-        foreach (var head in _heads)
-            head.Evict(Math.Max(0, (int)Math.Ceiling(excess - 0.5)));
+        foreach (var (index, head) in _heads.Index())
+            head.Evict(settle(index, head.Worst(Math.Max(0, (int)Math.Ceiling(excess - 0.5)))));
     }
 
-    private static LayerSparsity Sparsity(PruningPolicy policy, int layer)
-    {
-        var own = policy.Layers.Count > 0 ? policy.Layers[layer] : new();
-        return new()
-        {
-            KeyChannelSparsity = own.KeyChannelSparsity ?? policy.KeyChannelSparsity,
-            ValueChannelSparsity = own.ValueChannelSparsity ?? policy.ValueChannelSparsity,
-            KeySparsity = own.KeySparsity ?? policy.KeySparsity,
-            ValueSparsity = own.ValueSparsity ?? policy.ValueSparsity,
-        };
-    }
-
-    private static double[,]? Gram(float[]? grams, int head, int size)
-    {
-        if (grams is null)
-            return null;
-        var gram = new double[size, size];
-        for (var i = 0; i < size; i++)
-        {
-            for (var j = 0; j < size; j++)
-                gram[i, j] = grams[(((head * size) + i) * size) + j];
-        }
-
-        return gram;
-    }
-
-    private float[] Read(TokenRows rows)
-    {
-        var output = new List<float>();
-        for (var token = 0; token < rows.Count; token++)
-            output.AddRange(Attend(rows, token, (head, key, value) => head.AddPrompt(key, value)));
-        return [.. output];
-    }
-
-    private ReferencePrompt[] Prompts(TokenRows rows)
+    /// <summary>What the scores of each head are made from, of the segment that was added last.</summary>
+    public ReferencePrompt[] Prompts(TokenRows rows)
     {
         double[][][] Queries(Func<double[], int, double[]> turned) =>
         [
@@ -153,6 +159,23 @@ internal sealed class ReferenceSequence
             }),
         ];
     }
+
+    private static LayerSparsity Sparsity(PruningPolicy policy, int layer)
+    {
+        var own = policy.Layers.Count > 0 ? policy.Layers[layer] : new();
+        return new()
+        {
+            KeyChannelSparsity = own.KeyChannelSparsity ?? policy.KeyChannelSparsity,
+            ValueChannelSparsity = own.ValueChannelSparsity ?? policy.ValueChannelSparsity,
+            KeySparsity = own.KeySparsity ?? policy.KeySparsity,
+            ValueSparsity = own.ValueSparsity ?? policy.ValueSparsity,
+        };
+    }
+
+    private static double[][]? Gram(float[]? grams, int head, int size) => grams is null ? null :
+        [.. grams.AsSpan(head * size * size, size * size).ToArray().Select(x => (double)x).Chunk(size)];
+
+    private void AddPrompt(TokenRows rows, int token) => Add(rows, token, (head, key, value) => head.AddPrompt(key, value));
 
     // Rows that follow the prompt for the sake of their attention and leave nothing behind.
     private void Probe(TokenRows rows)
@@ -177,7 +200,7 @@ internal sealed class ReferenceSequence
 
     private int Group => _shape.QueryHeads / _shape.KvHeads;
 
-    private IEnumerable<float> Attend(TokenRows rows, int token, Action<ReferenceHead, double[], double[]> add)
+    private void Add(TokenRows rows, int token, Action<ReferenceHead, double[], double[]> add)
     {
         for (var head = 0; head < _heads.Length; head++)
         {
@@ -187,10 +210,13 @@ internal sealed class ReferenceSequence
                 Slice(rows.Value, token, head, _shape.KvHeads));
         }
 
-        var position = _length++;
-        return Enumerable.Range(0, _shape.QueryHeads).SelectMany(head => _heads[head / Group].Attend(
-            Rotated(Slice(rows.Query, token, head, _shape.QueryHeads), position), _sinks[head])).Select(x => (float)x);
+        _length++;
     }
+
+    // Of the newest token.
+    private IEnumerable<float> Attend(TokenRows rows, int token) =>
+        Enumerable.Range(0, _shape.QueryHeads).SelectMany(head => _heads[head / Group].Attend(
+            Rotated(Slice(rows.Query, token, head, _shape.QueryHeads), _length - 1), _sinks[head])).Select(x => (float)x);
 
     private double[] Slice(float[] rows, int token, int head, int heads) =>
         Array.ConvertAll(

@@ -33,7 +33,12 @@ std::vector<Policy> Policies() {
   Policy narrow = WithBudget(Evicting(TokenScore::kAccumulatedAttention, 0), 200);
   narrow.recent_window = 0;
   narrow.eviction.sink_tokens = 70;
-  return {Decoding(WithBudget(Evicting(TokenScore::kAccumulatedAttention, 0), 300)),
+  Policy by_channel = Evicting(TokenScore::kAccumulatedAttention, 0.6f);
+  by_channel.key_storage = by_channel.value_storage = Storage::kInt4;
+  by_channel.value_sparsity = 0.5f;
+  by_channel.value_pattern = SparsityPattern::kPerChannel;
+  return {Decoding(by_channel),
+          Decoding(WithBudget(Evicting(TokenScore::kAccumulatedAttention, 0), 300)),
           Decoding(Evicting(TokenScore::kAccumulatedAttention, 0.5f)),
           Decoding(Evicting(TokenScore::kAccumulatedAttention, 0.5f, HeadBudgets::kAdaptive)),
           Decoding(WithBudget(Evicting(TokenScore::kRecency, 0), 250)),
@@ -52,7 +57,7 @@ class DecodeEvictions : public testing::TestWithParam<size_t> {
  protected:
   const Policy policy_ = Policies()[GetParam()];
 };
-INSTANTIATE_TEST_SUITE_P(Methods, DecodeEvictions, testing::Range<size_t>(0, 6));
+INSTANTIATE_TEST_SUITE_P(Methods, DecodeEvictions, testing::Range<size_t>(0, 7));
 
 TEST_P(DecodeEvictions, KeepToTheBudgetAndItsBytes) {
   RowsOnlyKernel kernel;
@@ -184,21 +189,38 @@ TEST(DecodeRecency, KeepsSinksAndTheNewest) {
     }
 }
 
-// Slabs sealed under another policy stay as they are where their rows cannot move.
-TEST(DecodeEviction, LeavesRowsOfOtherPoliciesThatCannotMove) {
+// Of slabs sealed under another policy, and of formats whose rows share scales, whole tiles go.
+TEST(DecodeEviction, DropsTilesWhereRowsCannotMove) {
   const ToyModel model(8);
   Policy shared = ExactPolicy();
   shared.key_storage = shared.value_storage = Storage::kInt4;
   const auto source = NewSequence(NewManager(), shared);
   model.Prompt(*source, 300);
+  std::vector<ReadBack> before;
+  for (int head = 0; head < kShape.kv_heads; ++head) before.push_back(Read(*source, 0, head));
   const Policy policy = Decoding(WithBudget(Evicting(TokenScore::kAccumulatedAttention, 0), 100));
   ASSERT_TRUE(source->OpenDeferredSegment(200, {&policy, 1}, 0).ok());
   model.Step(*source, 200);
   std::shared_ptr<Sequence> sealed;
   ASSERT_TRUE(source->SealAs(policy, &sealed).ok());
   model.Decode(*sealed, 200);
-  EXPECT_EQ(sealed->slabs(0).Tiles(0), 4 + 1)
-      << "256 of the first prompt, and what could not be dropped of others";
+  for (int head = 0; head < kShape.kv_heads; ++head) {
+    const ReadBack after = Read(*sealed, 0, head);
+    int64_t tiles = 0;
+    for (int64_t tile = 0; tile < 4; ++tile) {
+      const uint8_t kept = after.kept[tile * kTileTokens];
+      tiles += kept;
+      for (int64_t row = tile * kTileTokens; row < (tile + 1) * kTileTokens; ++row) {
+        ASSERT_EQ(after.kept[row], kept) << row;
+        for (int64_t i = row * kShape.head_size; kept != 0 && i < (row + 1) * kShape.head_size; ++i) {
+          ASSERT_EQ(after.keys[i], before[head].keys[i]);
+          ASSERT_EQ(after.values[i], before[head].values[i]);
+        }
+      }
+    }
+    EXPECT_EQ(after.kept[0], 1) << "it holds the sinks";
+    EXPECT_LT(tiles, 3);
+  }
   ExpectDecodeMatchesRows(model, *sealed, 2e-2);
 }
 

@@ -209,7 +209,7 @@ TEST(PolicyTest, RefusesWhatCannotBeCombinedWithTheReason) {
   Made(snap, [](kvp_policy& p) { p.output_error = 0.02f; });
 }
 
-TEST(PolicyTest, EvictsWhileDecodingWhatCanBeRankedAndMoved) {
+TEST(PolicyTest, EvictsWhileDecodingWhatCanBeRanked) {
   for (const int32_t score : {KVP_TOKENS_RECENCY, KVP_TOKENS_ACCUMULATED_ATTENTION}) {
     kvp_policy source = Evicting(score);
     source.while_decoding = 1;
@@ -230,22 +230,6 @@ TEST(PolicyTest, EvictsWhileDecodingWhatCanBeRankedAndMoved) {
       heavy, [](kvp_policy& p) { p.second_stage = 1; }, "values are compressed");
   ExpectRefused(
       heavy, [](kvp_policy& p) { p.head_budgets = KVP_HEADS_GLOBAL; }, "global");
-  ExpectRefused(
-      heavy, [](kvp_policy& p) { p.value_pattern = KVP_PATTERN_PER_CHANNEL, p.value_sparsity = 0.5f; },
-      "per-channel");
-  ExpectRefused(
-      heavy, [](kvp_policy& p) { p.key_pattern = KVP_PATTERN_PER_CHANNEL, p.output_error = 0.1f; },
-      "per-channel");
-  Made(heavy, [](kvp_policy& p) { p.value_pattern = KVP_PATTERN_PER_CHANNEL; });
-  ExpectRefused(
-      heavy, [](kvp_policy& p) { p.key_storage = KVP_STORAGE_INT4; }, "4-bit");
-  // Of so few elements that all stay.
-  ExpectRefused(
-      heavy, [](kvp_policy& p) { p.key_storage = KVP_STORAGE_INT4, p.key_sparsity = 0.001f; }, "4-bit");
-  Made(heavy, [](kvp_policy& p) {
-    p.key_storage = p.value_storage = KVP_STORAGE_INT4;
-    p.key_sparsity = 0.5f;
-  });
 }
 
 TEST(PolicyTest, KnowsWhatItNeeds) {

@@ -57,6 +57,26 @@ TEST(WorstRows, AreThoseOfTheDefinitionTiesIncluded) {
   }
 }
 
+TEST(WorstRows, AreTilesWhereRowsStayTogether) {
+  std::vector<float> scores(4 * kTileTokens, 1.0f);
+  std::fill_n(scores.begin() + kTileTokens, kTileTokens, 0.5f);
+  scores[0] = -100;  // of a tile that cannot go
+  scores[3 * kTileTokens] = -1;
+  std::vector<uint64_t> order(scores.size());
+  RankWorstTiles(scores.data(), kTileTokens, 4 * kTileTokens, 2 * kTileTokens, order.data());
+  const WorstRows runs[] = {{order.data(), 2 * kTileTokens}};
+  for (const int64_t units : {1, 2}) {
+    std::vector<int32_t> expected(kTileTokens);
+    std::iota(expected.begin(), expected.end(), kTileTokens);
+    for (int row = 3 * kTileTokens; units == 2 && row < 4 * kTileTokens; ++row) expected.push_back(row);
+    EXPECT_EQ(TakeWorst(scores.data(), runs, units), expected);
+  }
+  // The later one of equals.
+  scores.assign(scores.size(), 1.0f);
+  RankWorstTiles(scores.data(), 0, 4 * kTileTokens, kTileTokens, order.data());
+  EXPECT_EQ(TakeWorst(scores.data(), runs, 1).front(), 3 * kTileTokens);
+}
+
 TEST(WorstRows, AreNoneWhereNothingIsLeft) {
   EXPECT_TRUE(TakeWorst(nullptr, {}, 3).empty());
   const WorstRows none[2] = {};

@@ -11,6 +11,8 @@ internal static class MethodCatalogue
 
     private static readonly PruningPolicy EightBit = PruningPolicy.NearLossless;
 
+    private static readonly PruningPolicy FourBit = PruningPolicy.Balanced;
+
     /// <summary>Names for a first look.</summary>
     public static IReadOnlyList<string> Quick { get; } =
     [
@@ -24,7 +26,8 @@ internal static class MethodCatalogue
         Baseline,
         new("exact", "storage", PruningPolicy.Exact),
         new("int8", "storage", EightBit),
-        new("int4", "storage", new() { KeyStorage = Int4, ValueStorage = Int4 }),
+        new("int4", "storage", FourBit),
+        new("int8-k-int4-v", "storage", new() { KeyStorage = Int8, ValueStorage = Int4 }),
 
         .. Ladder("think-k", "ThinK K", [0.2, 0.3, 0.4, 0.5, 0.6], s => new() { KeyChannelSparsity = s }),
         .. Ladder("think-k", "ThinK K, 8-bit", [0.2, 0.4, 0.6], s => EightBit with { KeyChannelSparsity = s }, "-int8"),
@@ -35,6 +38,13 @@ internal static class MethodCatalogue
         .. Ladder(
             "think-k40-token-v", "ThinK K 40 %, per-token V, 8-bit", [0.5, 0.7, 0.8],
             s => EightBit with { KeyChannelSparsity = 0.4, ValueSparsity = s }, "-int8"),
+
+        .. Ladder("think-k", "ThinK K, 4-bit", [0.2, 0.3, 0.4], s => FourBit with { KeyChannelSparsity = s }, "-int4"),
+        .. Ladder("token-v", "per-token V, 4-bit", [0.5, 0.7], s => FourBit with { ValueSparsity = s }, "-int4"),
+        .. Ladder("token-kv", "per-token K and V, 4-bit", [0.5, 0.7], s => FourBit with { KeySparsity = s, ValueSparsity = s }, "-int4"),
+        .. Ladder(
+            "think-k40-token-v", "ThinK K 40 %, per-token V, 4-bit", [0.5, 0.7],
+            s => FourBit with { KeyChannelSparsity = 0.4, ValueSparsity = s }, "-int4"),
 
         .. Ladder("think-v", "ThinK V", [0.3, 0.5], s => new() { ValueChannelSparsity = s }),
         .. Ladder(
@@ -74,6 +84,12 @@ internal static class MethodCatalogue
         .. Ladder(
             "error", "error budget, 8-bit", [0.02, 0.05, 0.1, 0.2, 0.3],
             error => PruningPolicy.ForOutputError(error) with { KeyStorage = Int8, ValueStorage = Int8 }, "-int8"),
+        .. Ladder(
+            "error", "error budget, 4-bit", [0.02, 0.05, 0.1, 0.2, 0.3],
+            error => PruningPolicy.ForOutputError(error) with { KeyStorage = Int4, ValueStorage = Int4 }, "-int4"),
+        .. Ladder(
+            "kvzip-int4-", "KVzip, 4-bit", [0.3, 0.5],
+            s => FourBit with { Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = s, Heads = HeadBudgets.Global } }),
         .. Ladder(
             "kvzip-compact", "KVzip + compact", [0.3, 0.5],
             s => PruningPolicy.Compact with { Eviction = new() { Score = TokenScore.Reconstruction, Sparsity = s, Heads = HeadBudgets.Global } }),

@@ -112,9 +112,11 @@ typedef struct kvp_layer_sparsity {
  * Tokens are evicted at a prompt's end; with while_decoding also while tokens are generated, which takes a
  * token_score of recency or accumulated attention. Whenever generated tokens fill a tile, each head gives up
  * as many rows as bring the layer's mean to what the budget leaves of a prompt of that length, in units of
- * 64: those that rank lowest among rows which can share tiles. Which layer does so at which step depends on
- * how many tokens the sequence holds; what a layer keeps never grows back. Accumulated attention is then
- * recorded for generated tokens and by generated tokens too, in 12 bytes for each row of a head.
+ * 64: those that rank lowest among rows which can share tiles, or, where rows mean less in another tile (of a
+ * per-channel pattern, of 4-bit K without removed elements), the tile that does. Which layer does so at which
+ * step depends on how many tokens the sequence holds; what a layer keeps never grows back. Accumulated
+ * attention is then recorded for generated tokens and by generated tokens too, in 12 bytes for each row of a
+ * head.
  *
  * Every sparsity is the fraction removed, in [0, 1). What is left out is 0, which removes nothing; the fields
  * from token_sparsity to while_decoding count only with a token_score.

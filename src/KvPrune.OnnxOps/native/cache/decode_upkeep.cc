@@ -14,10 +14,11 @@
 namespace kvprune {
 namespace {
 
-// Slabs among which rows can move.
+// Slabs that can be one, and whether rows can change their tile among them. Elsewhere whole tiles go.
 struct Group {
   size_t first;
   size_t count;
+  bool rows_move;
 };
 
 bool RowsCanMove(const TileSlab& slab) {
@@ -40,10 +41,9 @@ class DecodeEviction {
 
   Status Run(TaskRunner& tasks) {
     for (size_t first = 0; first < slabs_.size(); first += groups_.back().count)
-      groups_.push_back({first, JoinableFrom(slabs_, first)});
-    std::erase_if(groups_, [this](const Group& group) { return !RowsCanMove(*slabs_[group.first].slab); });
+      groups_.push_back({first, JoinableFrom(slabs_, first), RowsCanMove(*slabs_[first].slab)});
     const int64_t units = Units();
-    if (units > 0 && !groups_.empty()) {
+    if (units > 0) {
       Status status = Choose(units, tasks);
       if (!status.ok()) return status;
     }
@@ -104,12 +104,12 @@ class DecodeEviction {
                                  ": " + status.message()};
     const int64_t sinks = slabs_.RowsBefore(head, policy_.eviction.sink_tokens);
     for (size_t i = 0; i < groups_.size(); ++i) {
-      const RowRange rows_of_group = RowsOf(head, groups_[i]);
-      const int64_t begin = std::max(sinks, rows_of_group.begin);
-      const int64_t end = rows_of_group.end;
+      auto [begin, end] = RowsOf(head, groups_[i]);
+      const bool rows_move = groups_[i].rows_move;
+      if (begin < sinks) begin = rows_move ? sinks : (sinks + kTileTokens - 1) / kTileTokens * kTileTokens;
       const int64_t dropped = std::min(units, std::max<int64_t>(0, end - begin) / kTileTokens) * kTileTokens;
       if (dropped == 0) continue;
-      RankWorst(scores, begin, end, dropped, order + begin);
+      (rows_move ? RankWorst : RankWorstTiles)(scores, begin, end, dropped, order + begin);
       worst[i] = {order + begin, static_cast<size_t>(dropped)};
     }
     return {};

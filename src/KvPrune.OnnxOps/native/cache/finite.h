@@ -7,9 +7,10 @@
 
 namespace kvprune {
 
-// Refuses rows with a NaN or an infinity, which would spread to every later token: names the layer and the
-// token. keys and values are [tokens, width], the first token's position is `position`.
-Status CheckFinite(const float* keys, const float* values, int64_t tokens, int64_t width, int layer,
+// Refuses rows with a NaN or an infinity: keys and values would spread them to every later token, and what
+// attention and scores make of such queries need not be NaN. Names the layer, `what` ("key") and the token.
+// rows are [tokens, width], the first token's position is `position`.
+Status CheckFinite(const char* what, const float* rows, int64_t tokens, int64_t width, int layer,
                    int64_t position);
 
 }  // namespace kvprune

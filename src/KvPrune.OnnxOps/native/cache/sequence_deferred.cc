@@ -63,17 +63,20 @@ Status Sequence::Fill(int layer, int64_t tokens, const float* keys, const float*
                 std::to_string(observed) + " tokens, not of " + std::to_string(query_tokens)};
   const int64_t row_floats = shape().head_size;
   for (int head = 0; head < shape().kv_heads; ++head) {
-    status = CheckFinite(keys + head * tokens * row_floats, values + head * tokens * row_floats, tokens,
-                         row_floats, layer, length_);
+    status = CheckFinite("key", keys + head * tokens * row_floats, tokens, row_floats, layer, length_);
+    if (status.ok())
+      status = CheckFinite("value", values + head * tokens * row_floats, tokens, row_floats, layer, length_);
     if (!status.ok()) return status;
   }
+  const int64_t query_floats = shape().query_heads * row_floats;
+  status = CheckFinite("query", queries, query_tokens, query_floats, layer, length_ + tokens - query_tokens);
+  if (!status.ok()) return status;
   const int64_t past = dense_rows() * row_floats;
   const size_t bytes = static_cast<size_t>(tokens * row_floats) * sizeof(float);
   for (int head = 0; head < shape().kv_heads; ++head) {
     std::memcpy(rows.keys(head) + past, keys + head * tokens * row_floats, bytes);
     std::memcpy(rows.values(head) + past, values + head * tokens * row_floats, bytes);
   }
-  const int64_t query_floats = shape().query_heads * row_floats;
   if (observed > 0)
     std::memcpy(rows.record().ObservedQuery(rows.record().first_observed()),
                 queries + (query_tokens - observed) * query_floats,

@@ -224,10 +224,14 @@ Status PrunedAttentionKernel::CheckRow(const Inputs& inputs, int64_t row, Sequen
     return {KVP_LENGTH_MISMATCH, where + "position " + std::to_string(length + tokens - 1) +
                                      " is beyond the rotary cache's " +
                                      std::to_string(inputs.rotary.positions) + " positions"};
-  const int64_t width = attributes_.kv_heads * inputs.head_size;
-  const int64_t first = row * inputs.tokens * width;
-  Status status = CheckFinite(inputs.key + first, inputs.value + first, tokens, width,
-                              static_cast<int>(attributes_.layer), length);
+  const auto check = [&](const char* what, const float* rows, int64_t heads) {
+    const int64_t width = heads * inputs.head_size;
+    return CheckFinite(what, rows + row * inputs.tokens * width, tokens, width,
+                       static_cast<int>(attributes_.layer), length);
+  };
+  Status status = check("key", inputs.key, attributes_.kv_heads);
+  if (status.ok()) status = check("value", inputs.value, attributes_.kv_heads);
+  if (status.ok()) status = check("query", inputs.query, attributes_.query_heads);
   return status.ok() ? status : Status(status.code(), where + status.message());
 }
 

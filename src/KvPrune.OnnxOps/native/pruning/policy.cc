@@ -17,6 +17,11 @@ SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int
   return {setting.storage, channels, elements, pattern == SparsityPattern::kPerToken};
 }
 
+// Under an error budget nothing is measured for the rows of generated tokens, so they keep 8 bits.
+Storage GeneratedStorage(const Policy& policy, Storage storage) {
+  return policy.output_error > 0 && storage == Storage::kInt4 ? Storage::kInt8 : storage;
+}
+
 }  // namespace
 
 bool Policy::Removes(float LayerSparsity::*sparsity) const {
@@ -73,8 +78,8 @@ TileFormat PromptTileFormat(const Policy& policy, int layer, int head_size) {
 
 TileFormat GeneratedTileFormat(const Policy& policy, int layer, int head_size) {
   const LayerSparsity sparsity = policy.ForLayer(layer);
-  return MakeFormat(policy, {policy.key_storage, 0, sparsity.keys},
-                    {policy.value_storage, 0, sparsity.values}, head_size);
+  return MakeFormat(policy, {GeneratedStorage(policy, policy.key_storage), 0, sparsity.keys},
+                    {GeneratedStorage(policy, policy.value_storage), 0, sparsity.values}, head_size);
 }
 
 Storage FinestStorage(Storage storage) {

@@ -147,14 +147,6 @@ void CheckEviction(const kvp_policy& source, Rules* rules) {
                  "while_decoding would undo them");
 }
 
-// Whether a sparsity, or an error budget in its place, removes something in any layer.
-bool MayRemove(const Policy& policy, float LayerSparsity::*sparsity) {
-  if (policy.output_error > 0 || policy.layers.empty())
-    return policy.output_error > 0 || policy.ForLayer(0).*sparsity > 0;
-  return std::any_of(policy.layers.begin(), policy.layers.end(),
-                     [&](const LayerSparsity& layer) { return layer.*sparsity > 0; });
-}
-
 Eviction MakeEviction(const kvp_policy& source) {
   if (source.token_score == KVP_TOKENS_ALL) return {};
   return {static_cast<TokenScore>(source.token_score),
@@ -168,23 +160,6 @@ Eviction MakeEviction(const kvp_policy& source) {
           source.weigh_by_value != 0,
           source.second_stage != 0,
           source.while_decoding != 0};
-}
-
-// What changes its tile is copied as it is stored. `policy` is checked but for that.
-void CheckRowsCanMove(const Policy& policy, const ModelShape& shape, Rules* rules) {
-  if (!policy.eviction.while_decoding) return;
-  const bool per_channel =
-      (policy.key_pattern == SparsityPattern::kPerChannel && MayRemove(policy, &LayerSparsity::keys)) ||
-      (policy.value_pattern == SparsityPattern::kPerChannel && MayRemove(policy, &LayerSparsity::values));
-  rules->Exclude(
-      per_channel,
-      "while_decoding moves rows to other tiles, in which a per-channel pattern has no room for as "
-      "many elements as they may have");
-  for (int layer = 0; layer < shape.layers; ++layer)
-    rules->Exclude(GeneratedTileFormat(policy, layer, shape.head_size).key.per_step_scales() ||
-                       PromptTileFormat(policy, layer, shape.head_size).key.per_step_scales(),
-                   "while_decoding moves rows to other tiles, but tokens share the scales of 4-bit K from "
-                   "which no elements are removed");
 }
 
 }  // namespace
@@ -215,8 +190,7 @@ Status MakePolicy(const kvp_policy& source, const ModelShape& shape, Policy* pol
     policy->layers.push_back({layer.key_channel_sparsity, layer.value_channel_sparsity, layer.key_sparsity,
                               layer.value_sparsity, layer.token_sparsity});
   }
-  CheckRowsCanMove(*policy, shape, &rules);
-  return rules.status();
+  return {};
 }
 
 }  // namespace kvprune

@@ -11,7 +11,11 @@ namespace kvprune {
 // later one. `order` is working space of end - begin entries; scores[row] are finite.
 void RankWorst(const float* scores, int64_t begin, int64_t end, int64_t count, uint64_t* order);
 
-// Rows of one run that rank lowest, in the order of RankWorst.
+// The same of tiles: the rows of the `count` / 64 tiles of 64 rows from `begin` on whose scores have the
+// lowest sum. end - begin is a multiple of 64, as `count` is.
+void RankWorstTiles(const float* scores, int64_t begin, int64_t end, int64_t count, uint64_t* order);
+
+// Rows of one run that rank lowest, as they are ranked.
 using WorstRows = std::span<const uint64_t>;
 
 // Takes `units` times 64 rows off several runs of rows, each time the 64 worst that are left of one run: of

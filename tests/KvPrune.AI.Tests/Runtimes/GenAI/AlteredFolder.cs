@@ -1,4 +1,7 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
+using KvPrune.OnnxOps.Onnx;
+using KvPrune.OnnxOps.Rewriting;
 
 namespace KvPrune.AI.Tests.Runtimes.GenAI;
 
@@ -21,6 +24,18 @@ internal sealed class AlteredFolder : IDisposable
         var root = (JsonObject)JsonNode.Parse(File.ReadAllText(path))!;
         change(root);
         File.WriteAllText(path, root.ToJsonString());
+        return this;
+    }
+
+    /// <summary>Overwrites one element of a weight that lies in the external data file.</summary>
+    public AlteredFolder Poison(string weight, float value)
+    {
+        GraphProto graph = ModelFile.Read(System.IO.Path.Combine(Path, "model.onnx")).Graph;
+        TensorProto tensor = graph.Initializer.Single(tensor => tensor.Name == weight);
+        string Entry(string key) => tensor.ExternalData.Single(entry => entry.Key == key).Value;
+        using FileStream data = File.OpenWrite(System.IO.Path.Combine(Path, Entry("location")));
+        data.Position = long.Parse(Entry("offset"), CultureInfo.InvariantCulture);
+        data.Write(BitConverter.GetBytes(value));
         return this;
     }
 
