@@ -104,7 +104,7 @@ class Sequence {
   // Run: the scores of the layer's rows, as the step has changed them, if it has; null where policy keeps
   // none.
   RowScores* scores(int layer) const {
-    return step_->scores[layer] != nullptr ? step_->scores[layer].get() : layers_[layer].scores.get();
+    return step_ && step_->scores[layer] ? step_->scores[layer].get() : layers_[layer].scores.get();
   }
   // Run: whether a checkpoint has them too, so that they must not change.
   bool SharesScores(int layer) const {
