@@ -94,6 +94,13 @@ public sealed class EvictionReferenceTests : IDisposable
     }
 
     [Fact]
+    public void A_group_may_have_more_heads_than_a_pass_takes()
+    {
+        var shape = new AttentionShape(19, 1, 32, Rotary: true);
+        Assert.Equal(0, Compare(shape, WhileDecoding[0], prompt: 150, second: 70, generated: 130, new Random(2)).Tied);
+    }
+
+    [Fact]
     public void Layers_have_sparsities_of_their_own()
     {
         var shape = Shapes[0];
