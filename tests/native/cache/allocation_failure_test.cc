@@ -13,7 +13,7 @@
 namespace kvprune::test {
 namespace {
 
-constexpr int kTokens = 1300;
+constexpr int kTokens = 400;
 
 // The operator's tasks run inside a callback of ONNX Runtime, where nothing may be thrown.
 class NoAllocationInTasks final : public TaskRunner {
@@ -134,10 +134,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Moment{"SealingChunk", 170, 100, 100}, Moment{"PlainStep", 170, 170, 170},
                     Moment{"StepOverSharedTail", 40, 40, 40}, Moment{"PackingStep", 40, 40, 65},
                     Moment{"SealingStepOverACheckpoint", 40, 40, 95}, Moment{"SealingStep", 40, 40, 159},
-                    Moment{"ScoringChunk", 270, 200, 200, DecodeEvicting()},
-                    Moment{"ScoringStepOverACheckpoint", 270, 270, 270, DecodeEvicting()},
-                    Moment{"ScoringStep", 270, 270, 271, DecodeEvicting()},
-                    Moment{"EvictingStep", 270, 270, 320, DecodeEvicting()}),
+                    Moment{"ScoringChunk", 160, 100, 100, DecodeEvicting()},
+                    Moment{"ScoringStepOverACheckpoint", 160, 160, 160, DecodeEvicting()},
+                    Moment{"ScoringStep", 160, 160, 161, DecodeEvicting()},
+                    Moment{"EvictingStep", 160, 160, 192, DecodeEvicting()}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(AllocationFailure, OfAStepIsReportedAndTheStepCanBeTakenAgain) {

@@ -58,9 +58,11 @@ class DecodeEviction {
     const int64_t sealed = sequence_.sealed_tokens();
     const int64_t target = LeavingToKeep(policy_, sequence_.shape().layers, layer_,
                                          sealed + policy_.TailCapacity(), sealed + kTileTokens);
-    int64_t excess = 0;
-    for (const int64_t rows : sealed_rows_) excess += rows + kTileTokens - target - kTileTokens / 2;
-    const int64_t unit = kTileTokens * static_cast<int64_t>(kv_heads_);
+    int64_t excess = 0, unit = 0;
+    for (const int64_t rows : sealed_rows_) {
+      excess += rows + kTileTokens - target - kTileTokens / 2;
+      unit += kTileTokens;
+    }
     return excess > 0 ? (excess + unit - 1) / unit : 0;
   }
 
