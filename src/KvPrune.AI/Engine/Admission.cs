@@ -26,7 +26,7 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
         // of its own, which is all that an empty sequence takes.
         int start = 0;
         long peak = 0, resident = 0;
-        long checkpoints = Estimate(request.Policy, 0, 0).ResidentBytes * (request.SegmentEnds.Length - 1);
+        long checkpoints = request.SegmentEnds.SkipLast(1).Sum(end => CheckpointBytes(request.Policy, end));
         foreach (int end in request.SegmentEnds)
         {
             long reading = start > 0 && request.Policy.NeedsDeferredSegment
@@ -40,6 +40,14 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
         peak = Math.Max(peak, ResidentBytes(request, start, outputTokens - 1)) + checkpoints;
         if (peak > limit) throw new KvBudgetExceededException(peak, limit, request.Prompt.Length, outputTokens);
         return peak;
+    }
+
+    /// <summary>A dense tail, and the scores of the rows that were kept where tokens are evicted while decoding.</summary>
+    private long CheckpointBytes(PruningPolicy policy, int tokens)
+    {
+        PruningPolicy atEnds = policy with { Eviction = policy.Eviction is { } eviction ? eviction with { WhileDecoding = false } : null };
+        long scores = Estimate(policy, tokens, 0).ResidentBytes - Estimate(atEnds, tokens, 0).ResidentBytes;
+        return Estimate(atEnds, 0, 0).ResidentBytes + scores;
     }
 
     private long ResidentBytes(GenerationRequest request, int tokens, int generatedTokens)

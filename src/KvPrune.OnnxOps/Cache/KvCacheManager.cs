@@ -39,7 +39,10 @@ public sealed class KvCacheManager : IDisposable
     /// Exact bytes of one sequence: a prompt of one segment of <paramref name="promptTokens"/> tokens read in chunks of
     /// <paramref name="chunkTokens"/> (0: in one run), then <paramref name="generatedTokens"/> decode steps. Of a policy with
     /// <see cref="PruningPolicy.NeedsDeferredSegment"/>: a deferred segment, opened for probe steps of at most
-    /// <paramref name="probeTokens"/>, that is gone once it was sealed.
+    /// <paramref name="probeTokens"/>, that is gone once it was sealed. Where heads have budgets by their scores, and formats
+    /// an error budget, it is the most that they can come to; with <see cref="TokenEviction.WhileDecoding"/> too, including
+    /// what a step holds twice while it moves rows. Of answers of more than 1,024 tokens, tiles are joined where memory allows,
+    /// which saves a little.
     /// </summary>
     /// <exception cref="ArgumentException">The policy cannot be used, or a count is negative.</exception>
     /// <exception cref="KvCacheException">

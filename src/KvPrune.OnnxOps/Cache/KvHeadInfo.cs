@@ -1,6 +1,9 @@
 namespace KvPrune.OnnxOps;
 
-/// <summary>What one KV head keeps of the prompt that was compressed last; all 0 before the first.</summary>
+/// <summary>
+/// What one KV head keeps of the prompt that was compressed last, and of tokens whose rows share tiles with its rows since
+/// <see cref="TokenEviction.WhileDecoding"/> moved them; all 0 before the first.
+/// </summary>
 /// <param name="Tokens">Tokens that were compressed: those that left the dense window.</param>
 /// <param name="KeptTokens">Of these, not evicted.</param>
 /// <param name="Bytes">Bytes of the head's tiles, lists of channels and of tokens.</param>

@@ -159,6 +159,10 @@ public sealed class KvSequence : IDisposable
     /// have followed then; only inside a prompt too short to be sealed, the rows before it are now rounded to the tail's
     /// storage. An open segment is dropped and must begin at or after that length. Needs no memory.
     /// </summary>
+    /// <remarks>
+    /// With <see cref="TokenEviction.WhileDecoding"/> that is so of 0 and checkpoints. At another length since the last sealing,
+    /// tokens that were evicted stay so, and the attention of the tokens that are dropped still counts.
+    /// </remarks>
     /// <exception cref="KvCacheException">The length is neither; the sequence is unchanged.</exception>
     public void Rewind(long length)
     {

@@ -6,7 +6,7 @@ namespace KvPrune.OnnxOps.Interop;
 internal static unsafe partial class NativeMethods
 {
     public const string Library = "kvprune";
-    public const uint AbiVersion = 2;
+    public const uint AbiVersion = 3;
 
     [LibraryImport(Library)]
     public static partial uint kvp_abi_version();

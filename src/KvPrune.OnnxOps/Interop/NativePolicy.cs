@@ -29,6 +29,7 @@ internal readonly unsafe struct NativePolicy(PruningPolicy policy, NativeLayerSp
     public readonly float HeadFloor = (float)(policy.Eviction?.HeadFloor ?? 0);
     public readonly int WeighByValue = policy.Eviction is { WeighByValue: true } ? 1 : 0;
     public readonly int SecondStage = policy.Eviction is { SecondStage: true } ? 1 : 0;
+    public readonly int WhileDecoding = policy.Eviction is { WhileDecoding: true } ? 1 : 0;
     public readonly float OutputError = (float)(policy.OutputError ?? 0);
     public readonly int LayerCount = policy.Layers.Count;
     public readonly NativeLayerSparsity* Layers =

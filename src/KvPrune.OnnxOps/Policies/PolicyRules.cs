@@ -135,6 +135,25 @@ internal static class PolicyRules
             eviction is { WeighByValue: true, SecondStage: true },
             "WeighByValue makes both halves of SecondStage the same.",
             Name);
+        if (eviction.WhileDecoding)
+            CheckWhileDecoding(eviction);
+    }
+
+    private static void CheckWhileDecoding(TokenEviction eviction)
+    {
+        const string Name = nameof(PruningPolicy.Eviction);
+        Exclude(
+            eviction.Score is not (TokenScore.Recency or TokenScore.AccumulatedAttention),
+            $"TokenScore.{eviction.Score} knows the prompt's queries only. WhileDecoding needs Recency or AccumulatedAttention.",
+            Name);
+        Exclude(
+            eviction.WeighByValue || eviction.SecondStage,
+            "WhileDecoding ranks rows whose values are compressed, so neither WeighByValue nor SecondStage can weigh them.",
+            Name);
+        Exclude(
+            eviction.Heads == HeadBudgets.Global,
+            "HeadBudgets.Global divides a document's tokens among the layers once, so WhileDecoding would undo it.",
+            Name);
     }
 
     private static bool RemovesEntries(PruningPolicy policy) =>

@@ -104,7 +104,7 @@ public sealed record PruningPolicy
     /// <summary>What ranks the elements of V.</summary>
     public ValueScore ValueScore { get; init; }
 
-    /// <summary>Which of a prompt's tokens are evicted; null: none.</summary>
+    /// <summary>Which tokens are evicted; null: none.</summary>
     public TokenEviction? Eviction { get; init; }
 
     /// <summary>

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using KvPrune.AI.Chat;
 using KvPrune.AI.Engine;
+using KvPrune.AI.Models;
 using KvPrune.AI.Tests.Runtimes.GenAI;
 using KvPrune.AI.Tests.Tokenization;
 using KvPrune.OnnxOps;
@@ -278,6 +279,26 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         ChatResponse[] answers = await Task.WhenAll(documents.Select(document => client.GetResponseAsync(document.Ask(document.Facts[1]))));
         Assert.Equal(documents.Select(document => document.Facts[1].Answer), answers.Select(answer => answer.Text.Trim()));
         Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, limit / 4, limit);
+    }
+
+    [Theory]
+    [InlineData(TokenScore.Recency)]
+    [InlineData(TokenScore.AccumulatedAttention)]
+    public async Task What_is_estimated_is_enough_where_answers_are_evicted(TokenScore score)
+    {
+        PruningPolicy policy = PruningPolicy.Dense with { Eviction = new() { Score = score, TokenBudget = 128, WhileDecoding = true } };
+        var neverEnd = GenAIModelFolder.Load(BundledModel.Folder).EndTokens.ToDictionary(token => token, _ => float.NegativeInfinity);
+        var options = new ChatOptions { MaxOutputTokens = 400, AdditionalProperties = new() { ["logit_bias"] = neverEnd } };
+        Task<ChatResponse> Write(KvPrunedChatClient client) => client.GetResponseAsync(FactDocument.Create(21, 20, 1).Text, options);
+        long required;
+        using (KvPrunedChatClient refusing = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit) = (policy, 1)))
+            required = (await Assert.ThrowsAsync<KvBudgetExceededException>(() => Write(refusing))).RequiredBytes;
+        using KvPrunedChatClient client = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit, o.MaxCachedPrompts) = (policy, required, 0));
+        ChatResponse answer = await Write(client);
+        Assert.Equal(400, answer.Usage!.OutputTokenCount);
+        ChatResponse[] again = await Task.WhenAll(Write(client), Write(client));
+        Assert.All(again, other => Assert.Equal(answer.Text, other.Text));
+        Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, required / 3, required);
     }
 
     [Fact]

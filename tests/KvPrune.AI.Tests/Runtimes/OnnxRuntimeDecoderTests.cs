@@ -92,6 +92,36 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
     }
 
     [Fact]
+    public void Evicting_while_decoding_bounds_the_cache_of_a_long_answer()
+    {
+        PruningPolicy policy = PruningPolicy.NearLossless with
+        {
+            Eviction = new() { Score = TokenScore.AccumulatedAttention, TokenBudget = 256, WhileDecoding = true },
+        };
+        int[] tokens = BundledModel.ReferencePrompt.Tokens;
+        using KvDecoderSequence sequence = _decoder.CreateSequence(policy), all = _decoder.CreateSequence(PruningPolicy.NearLossless);
+        float[] logits = Read(sequence, tokens, 200);
+        Read(all, tokens, 200);
+        IDecoderSequence? fork = null;
+        long most = 0;
+        for (int step = 1; step <= 500; step++)
+        {
+            int token = Array.IndexOf(logits, logits.Max());
+            logits = Decode([sequence], [token])[0];
+            float[] whole = Decode([all], [token])[0];
+            if (step == 150) fork = sequence.Fork();
+            else if (fork is not null) Assert.Equal(logits, Decode([fork], [token])[0]);
+            Assert.Equal(Array.TrueForAll(whole, float.IsFinite), Array.TrueForAll(logits, float.IsFinite));
+            if (step == 250) most = sequence.GetInfo().SealedBytes;
+        }
+        // A bit for each token and head comes on top, and the scores are in the tail's bytes.
+        Assert.InRange(sequence.GetInfo().SealedBytes, most / 2, most + (most / 20));
+        Assert.True(sequence.GetInfo().SealedBytes < all.GetInfo().SealedBytes / 2);
+        Assert.True(sequence.GetInfo().TotalBytes <= _decoder.EstimateBytes(policy, tokens.Length, 500, 200).ResidentBytes);
+        fork!.Dispose();
+    }
+
+    [Fact]
     public void A_cancelled_run_leaves_the_sequence_as_it_was()
     {
         int[] tokens = [.. Enumerable.Repeat(BundledModel.ReferencePrompt.Tokens, 10).SelectMany(t => t)];

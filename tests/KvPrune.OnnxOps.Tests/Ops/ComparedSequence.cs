@@ -77,8 +77,11 @@ internal sealed class ComparedSequence : IDisposable
         for (var i = 0; i < rows.Count; i++)
         {
             var token = rows[i..(i + 1)];
-            float[][] expected = [.. _layers.Zip(token.Layers, (layer, own) => layer.Decode(own))];
-            Same(expected, Step(token), 0, $"token {_sequence.Length}");
+            var where = $"token {_sequence.Length}";
+            var actual = Step(token);
+            float[][] expected = [.. _layers.Select((layer, l) =>
+                layer.Decode(token.Layers[l], (head, worst) => Settle(l, head, worst, where)))];
+            Same(expected, actual, 0, where);
         }
 
         SameRows($"decoded to {_sequence.Length}");
@@ -125,6 +128,24 @@ internal sealed class ComparedSequence : IDisposable
         }
 
         return kept;
+    }
+
+    // The same of rows that are evicted while decoding.
+    private int[] Settle(int layer, int head, int[] worst, string where)
+    {
+        var reference = _layers[layer].Heads[head];
+        var kept = _sequence.ReadKept(layer, head);
+        int[] gone = [.. Enumerable.Range(0, reference.Sealed.Tokens).Where(t => reference.Rows[t].IsKept && !kept[t])];
+        if (worst.Length > 0)
+            Ranked += reference.Sealed.Rows;
+        double[] own = [.. gone.Except(worst).Select(reference.Score).Order()];
+        double[] others = [.. worst.Except(gone).Select(reference.Score).Order()];
+        Tied += own.Length + others.Length;
+        Assert.True(
+            gone.Length == worst.Length && own.Zip(others).All(pair => Math.Abs(pair.First - pair.Second) <= ScoreTolerance * pair.Second),
+            $"{_what}, {where}, layer {layer}, head {head}: {string.Join(' ', gone.Except(worst))} are evicted in place of "
+            + string.Join(' ', worst.Except(gone)));
+        return gone;
     }
 
     private void SameRows(string where)

@@ -39,16 +39,44 @@ public sealed class EvictionReferenceTests : IDisposable
         Evicting(new() { Score = TokenScore.Reconstruction, Sparsity = 0.5, SecondStage = true }),
     ];
 
+    private static readonly PruningPolicy[] WhileDecoding =
+    [
+        Decoding(new() { Score = TokenScore.AccumulatedAttention, Sparsity = 0.5 }),
+        Decoding(new() { Score = TokenScore.AccumulatedAttention, TokenBudget = 170, SinkTokens = 70 }) with { RecentWindow = 0 },
+        Decoding(new() { Score = TokenScore.AccumulatedAttention, Sparsity = 0.6, Heads = HeadBudgets.Adaptive, PyramidSlope = 3 }),
+        Decoding(new() { Score = TokenScore.AccumulatedAttention, Sparsity = 0.6 }) with { KeyChannelSparsity = 0.4, ValueSparsity = 0.5 },
+        Decoding(new() { Score = TokenScore.AccumulatedAttention, Sparsity = 0.6 }) with
+        {
+            KeySparsity = 0.5,
+            KeyPattern = SparsityPattern.PerChannel,
+        },
+        Decoding(new() { Score = TokenScore.Recency, TokenBudget = 150 }) with { RecentWindow = 40, ValueChannelSparsity = 0.3 },
+    ];
+
     // Per shape, with the Gram matrices of each layer.
     private readonly Dictionary<AttentionShape, (PrunedAttentionModel Model, float[][] Grams)> _models = [];
 
     public static TheoryData<int> Cases => [.. Enumerable.Range(0, Policies.Length)];
 
+    public static TheoryData<int> DecodingCases => [.. Enumerable.Range(0, WhileDecoding.Length)];
+
     [Theory]
     [MemberData(nameof(Cases))]
     public void Kept_tokens_rows_and_outputs_equal_the_reference(int policyIndex)
     {
-        var policy = Policies[policyIndex];
+        Compare(Policies[policyIndex], policyIndex, generated: 3);
+    }
+
+    [Theory]
+    [MemberData(nameof(DecodingCases))]
+    public void Tokens_evicted_while_decoding_equal_the_reference(int policyIndex)
+    {
+        // Two rounds in every layer.
+        Compare(WhileDecoding[policyIndex], policyIndex, generated: 130);
+    }
+
+    private void Compare(PruningPolicy policy, int policyIndex, int generated)
+    {
         var random = new Random(policyIndex);
         var (ranked, tied) = (0, 0);
         foreach (var (index, shape) in Shapes.Index())
@@ -57,12 +85,19 @@ public sealed class EvictionReferenceTests : IDisposable
             // Shorter than every window, and long enough for budgets to differ.
             foreach (var prompt in new[] { random.Next(3, 30), random.Next(96, 140), random.Next(270, 330) })
             {
-                var sequence = Compare(shape, policy, prompt, second: random.Next(2, 150), random);
+                var sequence = Compare(shape, policy, prompt, second: random.Next(2, 150), generated, random);
                 (ranked, tied) = (ranked + sequence.Ranked, tied + sequence.Tied);
             }
         }
 
         Assert.True(ranked > 0 && tied <= ranked / 100, $"{tied} ties of {ranked}");
+    }
+
+    [Fact]
+    public void A_group_may_have_more_heads_than_a_pass_takes()
+    {
+        var shape = new AttentionShape(19, 1, 32, Rotary: true);
+        Assert.Equal(0, Compare(shape, WhileDecoding[0], prompt: 150, second: 70, generated: 130, new Random(2)).Tied);
     }
 
     [Fact]
@@ -74,11 +109,13 @@ public sealed class EvictionReferenceTests : IDisposable
             Layers = [new() { TokenSparsity = 0.2 }, new(), new() { TokenSparsity = 0.8, KeyChannelSparsity = 0.25 }],
         };
         var random = new Random(1);
-        Assert.Equal(0, Compare(shape, policy, prompt: 300, second: 100, random).Tied);
+        Assert.Equal(0, Compare(shape, policy, prompt: 300, second: 100, generated: 3, random).Tied);
     }
 
     private static PruningPolicy Evicting(TokenEviction eviction) =>
         new() { KeyStorage = KvStorage.Float32, ValueStorage = KvStorage.Float32, Eviction = eviction };
+
+    private static PruningPolicy Decoding(TokenEviction eviction) => Evicting(eviction with { WhileDecoding = true });
 
     public void Dispose()
     {
@@ -87,9 +124,9 @@ public sealed class EvictionReferenceTests : IDisposable
             model.Dispose();
     }
 
-    private ComparedSequence Compare(AttentionShape shape, PruningPolicy policy, int prompt, int second, Random random)
+    private ComparedSequence Compare(AttentionShape shape, PruningPolicy policy, int prompt, int second, int generated, Random random)
     {
-        const int generated = 3, probed = 40;
+        const int probed = 40;
         var (model, grams) = ModelOf(shape);
         var rows = LayerRows.Same(TokenRows.Random(shape, prompt + second + (2 * generated) + probed, random.Next()));
         var isProbed = policy.Eviction!.Score == TokenScore.Reconstruction;

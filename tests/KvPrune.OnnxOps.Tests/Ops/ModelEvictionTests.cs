@@ -52,4 +52,21 @@ public sealed class ModelEvictionTests(ModelFixture model) : IClassFixture<Model
             ranked = model.Compare(policy, prompt: 800, generated: 2);
         Assert.True(ranked > 0, $"{policy} evicted nothing");
     }
+
+    public static TheoryData<string, TokenScore> Decoding => new()
+    {
+        { "exact", TokenScore.AccumulatedAttention },
+        { "dense", TokenScore.AccumulatedAttention },
+        { "near-lossless", TokenScore.AccumulatedAttention },
+        { "compact", TokenScore.AccumulatedAttention },
+        { "compact", TokenScore.Recency },
+    };
+
+    [Theory]
+    [MemberData(nameof(Decoding))]
+    public void Tokens_evicted_while_decoding_equal_the_reference(string preset, TokenScore score)
+    {
+        var policy = PruningPolicy.FromName(preset) with { Eviction = new() { Score = score, Sparsity = 0.5, WhileDecoding = true } };
+        Assert.True(model.Compare(policy, prompt: 300, generated: 130) > 0);
+    }
 }

@@ -36,6 +36,7 @@ public class NativePolicyTests
         (Evicting(Half with { WeighByValue = true, SecondStage = true }), "both halves"),
         (Evicting(Half with { Score = TokenScore.Recency, WeighByValue = true }), "weigh_by_value"),
         (Evicting(Half with { Score = TokenScore.Recency, SecondStage = true }), "second_stage"),
+        (Evicting(Half with { WhileDecoding = true }), "while_decoding needs"),
         (With(new() { KeyChannelSparsity = 8.5 }), "layers[1].key_channel_sparsity is 8.5"),
         (With(new() { ValueChannelSparsity = 9.5 }), "layers[1].value_channel_sparsity is 9.5"),
         (With(new() { KeySparsity = 10.5 }), "layers[1].key_sparsity is 10.5"),

@@ -71,6 +71,13 @@ public class PruningPolicyTests
         Clash(Evicting(recency with { WeighByValue = true }), "Eviction", "without weights");
         Clash(Evicting(recency with { SecondStage = true }), "Eviction", "without weights");
         Clash(Evicting(Half with { SecondStage = true, WeighByValue = true }), "Eviction", "both halves");
+        foreach (var score in Enum.GetValues<TokenScore>().Except([TokenScore.Recency, TokenScore.AccumulatedAttention]))
+            Clash(Evicting(Half with { Score = score, WhileDecoding = true }), "Eviction", $"TokenScore.{score} knows the prompt's");
+        var heavy = Half with { Score = TokenScore.AccumulatedAttention, WhileDecoding = true };
+        Clash(Evicting(heavy with { Heads = HeadBudgets.Global }), "Eviction", "divides a document's tokens");
+        Clash(Evicting(heavy with { WeighByValue = true }), "Eviction", "values are compressed");
+        Clash(Evicting(heavy with { SecondStage = true }), "Eviction", "values are compressed");
+        (Evicting(heavy with { Heads = HeadBudgets.Adaptive, PyramidSlope = 20 }) with { OutputError = 0.1 }).Validate();
         (Evicting(Half with { Heads = HeadBudgets.Adaptive, SecondStage = true }) with
         {
             KeyChannelSparsity = 0.4,

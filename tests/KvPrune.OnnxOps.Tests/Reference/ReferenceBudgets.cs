@@ -14,6 +14,20 @@ internal static class ReferenceBudgets
     {
         var eviction = policy.Eviction!;
         var leaving = scores[0][0].Length;
+        var budgets = Layers(policy, scores.Length, tokens, leaving);
+        var kept = eviction.Heads switch
+        {
+            HeadBudgets.Adaptive => [.. scores.Zip(budgets, (heads, budget) => Pooled(heads, budget, (float)eviction.HeadFloor, sinks))],
+            HeadBudgets.Global => Global(scores, budgets[0], sinks),
+            _ => scores.Zip(budgets, (heads, budget) => heads.Select(_ => budget).ToArray()).ToArray(),
+        };
+        return [.. kept.Select(heads => heads.Select(count => Math.Min(leaving, (count + (Tile / 2)) / Tile * Tile)).ToArray())];
+    }
+
+    /// <summary>Of <paramref name="leaving"/> of so many tokens, how many each layer's heads keep on average.</summary>
+    public static int[] Layers(PruningPolicy policy, int layers, int tokens, int leaving)
+    {
+        var eviction = policy.Eviction!;
         int Keep(int layer)
         {
             var sparsity = policy.Layers.Count > 0 ? policy.Layers[layer].TokenSparsity ?? eviction.Sparsity : eviction.Sparsity;
@@ -22,16 +36,8 @@ internal static class ReferenceBudgets
             return Math.Clamp(Math.Min(tokens, kept) - (tokens - leaving), 0, leaving);
         }
 
-        int[] budgets = [.. scores.Select((_, layer) => Keep(layer))];
-        if (eviction.PyramidSlope > 0)
-            budgets = Pyramid(budgets[0], budgets.Length, leaving, (float)eviction.PyramidSlope);
-        var kept = eviction.Heads switch
-        {
-            HeadBudgets.Adaptive => [.. scores.Zip(budgets, (heads, budget) => Pooled(heads, budget, (float)eviction.HeadFloor, sinks))],
-            HeadBudgets.Global => Global(scores, budgets[0], sinks),
-            _ => scores.Zip(budgets, (heads, budget) => heads.Select(_ => budget).ToArray()).ToArray(),
-        };
-        return [.. kept.Select(heads => heads.Select(count => Math.Min(leaving, (count + (Tile / 2)) / Tile * Tile)).ToArray())];
+        int[] budgets = [.. Enumerable.Range(0, layers).Select(Keep)];
+        return eviction.PyramidSlope > 0 ? Pyramid(budgets[0], layers, leaving, (float)eviction.PyramidSlope) : budgets;
     }
 
     // PyramidKV, arXiv 2406.02069: evenly from 2C - C/β down to C/β.

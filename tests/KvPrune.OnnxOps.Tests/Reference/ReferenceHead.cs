@@ -9,7 +9,11 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     private const int Tile = 64;
     private readonly List<ReferenceToken> _rows = [];
     private readonly List<double> _probed = [];
+    // What ranks each row while decoding, and which of the sealed ones it can share tiles with.
+    private readonly List<(double Mass, int Seen, int Group)> _scores = [];
     private int _sealed;
+    private int _prompts;
+    private bool _generates;
 
     /// <summary>All tokens, the oldest first, as attention reads them; those of evicted ones are 0.</summary>
     public IReadOnlyList<ReferenceToken> Rows => _rows;
@@ -17,11 +21,26 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     /// <summary>First and count of the rows that leave the recent window in whole tiles.</summary>
     public (int First, int Count) Leaving => (_sealed, Math.Max(0, _rows.Count - _sealed - policy.RecentWindow) / Tile * Tile);
 
-    /// <summary>A prompt's rows are dense float32 until the segment ends.</summary>
-    public void AddPrompt(double[] key, double[] value) => _rows.Add(new(
-        ReferenceRow.Dense(key, KvStorage.Float32), ReferenceRow.Dense(value, KvStorage.Float32)));
+    /// <summary>How many tokens have left the tail, and how many of their rows are there.</summary>
+    public (int Tokens, int Rows) Sealed => (_sealed, _rows.Take(_sealed).Count(row => row.IsKept));
 
-    public void AddGenerated(double[] key, double[] value) => _rows.Add(ToTail(key, value));
+    /// <summary>A prompt's rows are dense float32 until the segment ends.</summary>
+    public void AddPrompt(double[] key, double[] value)
+    {
+        _rows.Add(new(ReferenceRow.Dense(key, KvStorage.Float32), ReferenceRow.Dense(value, KvStorage.Float32)));
+        _scores.Add(default);
+        _generates = false;
+    }
+
+    /// <summary>The row of a generated token, whose queries see it first.</summary>
+    public void AddGenerated(double[] key, double[] value)
+    {
+        _rows.Add(ToTail(key, value));
+        _scores.Add(default);
+        _generates = true;
+        for (var t = shape.Window > 0 ? Math.Max(0, _rows.Count - shape.Window) : 0; t < _rows.Count; t++)
+            _scores[t] = _scores[t] with { Seen = _scores[t].Seen + 1 };
+    }
 
     /// <summary>What the scores at a segment's end are made from.</summary>
     public ReferencePrompt Prompt(double[][][] rotated, double[][][] raw, double[] sinks) => new(
@@ -44,6 +63,7 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     public void SealPrompt(ReferencePrompt prompt, bool[] kept)
     {
         var (first, count) = prompt.Leaving;
+        AddScores(prompt, first, count);
         int[] survivors = [.. prompt.LeavingRows.Where(t => kept[t - first])];
         var window = policy.ObservationWindow;
         if (survivors.Length > 0)
@@ -70,6 +90,8 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
     public void SealGenerated()
     {
         var (first, count) = Leaving;
+        for (var t = first; t < first + count; t++)
+            _scores[t] = _scores[t] with { Group = RemovesChannels ? (2 * _prompts) + 1 : 0 };
         int[] all = [.. Enumerable.Range(0, shape.HeadSize)];
         SealTiles([.. Enumerable.Range(first, count)], all, all, null, null);
         _sealed = first + count;
@@ -81,9 +103,77 @@ internal sealed class ReferenceHead(AttentionShape shape, PruningPolicy policy, 
         var weights = ReferenceAttention.Weights(shape, query, _rows.Count - 1, SeenKeys(), sink);
         var output = new double[shape.HeadSize];
         for (var t = 0; t < weights.Length; t++)
+        {
+            if (_generates)
+                _scores[t] = _scores[t] with { Mass = _scores[t].Mass + weights[t] };
             TensorPrimitives.MultiplyAdd(_rows[t].Value.Stored, weights[t], output, output);
+        }
 
         return output;
+    }
+
+    /// <summary>The mean attention of the queries that saw the row, or its recency.</summary>
+    public double Score(int token) => policy.Eviction!.Score == TokenScore.Recency ? token
+        : _scores[token].Seen == 0 ? 0 : _scores[token].Mass / _scores[token].Seen;
+
+    /// <summary>
+    /// That many times 64 sealed rows to evict, each time the worst of those that can share tiles with each other: where their
+    /// scores have the lowest sum.
+    /// </summary>
+    public int[] Worst(int units)
+    {
+        List<int> dropped = [];
+        for (var unit = 0; unit < units; unit++)
+        {
+            var worst = Enumerable.Range(0, _sealed).Where(t => _rows[t].IsKept && !dropped.Contains(t))
+                .GroupBy(t => _scores[t].Group)
+                .SelectMany(rows => Units([.. rows]))
+                .Where(rows => rows.Length == Tile)
+                .MinBy(rows => rows.Sum(Score));
+            dropped.AddRange(worst ?? []);
+        }
+
+        return [.. dropped];
+    }
+
+    public void Evict(IEnumerable<int> tokens)
+    {
+        foreach (var t in tokens)
+            _rows[t] = _rows[t].Evicted();
+    }
+
+    // What of the rows of a group could go at once: the 64 worst, or a tile as it is where rows mean less in another one. The
+    // later one of equals comes first.
+    private IEnumerable<int[]> Units(int[] rows)
+    {
+        bool IsSink(int t) => t < policy.Eviction!.SinkTokens;
+        return RowsCanMove ? [[.. rows.Where(t => !IsSink(t)).OrderBy(Score).ThenByDescending(t => t).Take(Tile)]]
+            : rows.Chunk(Tile).Where(tile => !tile.Any(IsSink)).Reverse();
+    }
+
+    private bool RemovesChannels => sparsity is { KeyChannelSparsity: > 0 } or { ValueChannelSparsity: > 0 };
+
+    // Not where tokens share scales, or elements of different tokens compete.
+    private bool RowsCanMove =>
+        !(policy.KeyStorage == KvStorage.Int4 && sparsity.KeySparsity == 0) &&
+        !(policy.KeyPattern == SparsityPattern.PerChannel && sparsity.KeySparsity > 0) &&
+        !(policy.ValuePattern == SparsityPattern.PerChannel && sparsity.ValueSparsity > 0);
+
+    // The segment's queries count for the rows that were dense when it ended.
+    private void AddScores(ReferencePrompt prompt, int first, int count)
+    {
+        if (count > 0)
+            _prompts++;
+        if (policy.Eviction is not { WhileDecoding: true })
+            return;
+        var mass = prompt.AttentionMass(prompt.Observed(prompt.SegmentTokens));
+        var window = shape.Window > 0 ? shape.Window : int.MaxValue;
+        for (var t = first; t < _rows.Count; t++)
+        {
+            var seen = Enumerable.Range(prompt.FirstQuery, prompt.SegmentTokens).Count(query => query >= t && query - t < window);
+            var group = RemovesChannels && t < first + count ? 2 * _prompts : 0;
+            _scores[t] = new(_scores[t].Mass + mass[t], _scores[t].Seen + seen, group);
+        }
     }
 
     private List<double[]?> SeenKeys() => [.. _rows.Select(row => row.IsKept ? row.Key.Stored : null)];

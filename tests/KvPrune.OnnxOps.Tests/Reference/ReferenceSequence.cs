@@ -11,7 +11,9 @@ internal sealed class ReferenceSequence
     private readonly ReferenceHead[] _heads;
     private readonly (float[] Cosine, float[] Sine) _rotary;
     private readonly double[] _sinks;
+    private readonly int _layer;
     private int _length;
+    private int _turns;
 
     /// <param name="shape">How the layer attends.</param>
     /// <param name="policy">What is kept.</param>
@@ -22,6 +24,7 @@ internal sealed class ReferenceSequence
         // Layers may have windows of their own.
         _shape = shape = shape with { Window = shape.Windows[layer % shape.Windows.Count] };
         _policy = policy;
+        _layer = layer;
         _heads =
         [
             .. Enumerable.Range(0, shape.KvHeads).Select(
@@ -86,22 +89,56 @@ internal sealed class ReferenceSequence
         {
             for (var head = 0; head < prompts[layer].Length; head++)
                 layers[layer]._heads[head].SealPrompt(prompts[layer][head], settle(layer, head, choices[layer][head]));
+            if (prompts[layer][0].Leaving.Count > 0)
+                layers[layer]._turns = 0;
         }
     }
 
-    /// <summary>Token after token, each compressed on when it completes a tile outside the window.</summary>
-    public float[] Decode(TokenRows rows)
+    /// <summary>
+    /// Token after token, each compressed on when it completes a tile outside the window, for which rows may be evicted
+    /// before.
+    /// </summary>
+    /// <param name="rows">The tokens.</param>
+    /// <param name="settle">Of a head's rows to evict while decoding which are in the end; null: they are.</param>
+    public float[] Decode(TokenRows rows, Func<int, int[], int[]>? settle = null)
     {
         var output = new List<float>();
         for (var token = 0; token < rows.Count; token++)
         {
+            if (_policy.Eviction is { WhileDecoding: true } && IsTurn())
+                Evict(settle ?? ((_, worst) => worst));
+            var before = _heads[0].Sealed.Tokens;
             Add(rows, token, (head, key, value) => head.AddGenerated(key, value));
             output.AddRange(Attend(rows, token));
             foreach (var head in _heads)
                 head.SealGenerated();
+            if (_heads[0].Sealed.Tokens > before)
+                _turns = 0;
         }
 
         return [.. output];
+    }
+
+    // Layers take turns over the steps from 64 rows beyond the window (and 64 at least) to a full tail.
+    private bool IsTurn()
+    {
+        int layers = _shape.Layers, capacity = _policy.RecentWindow + 64, first = Math.Max(64, _policy.RecentWindow);
+        int dense = _length - _heads[0].Sealed.Tokens, left = layers - _turns, steps = capacity - dense;
+        static int Ceiling(int a, int b) => (a + b - 1) / b;
+        var due = steps <= 1 ? left : dense < first ? 0 : Math.Min(left, Math.Max(Ceiling(layers, capacity - first), Ceiling(left, steps)));
+        var isOwn = _layer >= _turns && _layer < _turns + due;
+        _turns += due;
+        return isOwn;
+    }
+
+    // Every head gives up as much as brings the mean nearest to what a prompt of the length would keep when this tile leaves.
+    private void Evict(Func<int, int[], int[]> settle)
+    {
+        var tokens = _heads[0].Sealed.Tokens;
+        var target = ReferenceBudgets.Layers(_policy, _shape.Layers, tokens + 64 + _policy.RecentWindow, tokens + 64)[_layer];
+        var excess = _heads.Sum(head => head.Sealed.Rows + 64 - target) / (64.0 * _heads.Length);
+        foreach (var (index, head) in _heads.Index())
+            head.Evict(settle(index, head.Worst(Math.Max(0, (int)Math.Ceiling(excess - 0.5)))));
     }
 
     /// <summary>What the scores of each head are made from, of the segment that was added last.</summary>

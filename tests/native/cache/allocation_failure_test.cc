@@ -112,11 +112,18 @@ class Conversation {
   kvp_status rolled_back_ = KVP_OK;
 };
 
+Policy DecodeEvicting() {
+  Policy policy = MixedPolicy();
+  policy.eviction = {.score = TokenScore::kAccumulatedAttention, .token_budget = 150, .while_decoding = true};
+  return policy;
+}
+
 struct Moment {
   const char* name;
   int prompt;
   int most;        // tokens of a step
   int64_t length;  // before the step whose allocations fail
+  Policy policy = MixedPolicy();
 };
 
 class AllocationFailure : public testing::TestWithParam<Moment> {};
@@ -126,20 +133,24 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Moment{"WholePrompt", 170, 170, 0}, Moment{"FirstChunk", 170, 100, 0},
                     Moment{"SealingChunk", 170, 100, 100}, Moment{"PlainStep", 170, 170, 170},
                     Moment{"StepOverSharedTail", 40, 40, 40}, Moment{"PackingStep", 40, 40, 65},
-                    Moment{"SealingStepOverACheckpoint", 40, 40, 95}, Moment{"SealingStep", 40, 40, 159}),
+                    Moment{"SealingStepOverACheckpoint", 40, 40, 95}, Moment{"SealingStep", 40, 40, 159},
+                    Moment{"ScoringChunk", 160, 100, 100, DecodeEvicting()},
+                    Moment{"ScoringStepOverACheckpoint", 160, 160, 160, DecodeEvicting()},
+                    Moment{"ScoringStep", 160, 160, 161, DecodeEvicting()},
+                    Moment{"EvictingStep", 160, 160, 192, DecodeEvicting()}),
     [](const auto& info) { return info.param.name; });
 
 TEST_P(AllocationFailure, OfAStepIsReportedAndTheStepCanBeTakenAgain) {
   const Moment& moment = GetParam();
   const auto manager = NewManager();
-  Conversation expected(manager);
+  Conversation expected(manager, moment.policy);
   const int64_t end = std::max<int64_t>(moment.prompt, moment.length) + 40;
   expected.Reach(moment.prompt, moment.most, end);
   int64_t successes = 0;
   for (bool hit = true; hit; ++successes) {
     SCOPED_TRACE(successes);
     ASSERT_LT(successes, 500);
-    Conversation conversation(manager);
+    Conversation conversation(manager, moment.policy);
     conversation.Reach(moment.prompt, moment.most, moment.length);
     kvp_status status;
     {

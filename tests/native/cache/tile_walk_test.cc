@@ -34,7 +34,6 @@ struct Ragged {
         std::move(run.values.begin(), run.values.end(), std::back_inserter(stored[head].values));
         for (const int64_t token : plans[head].kept) tokens[head].push_back(length + token);
       }
-      slabs.Reserve();
       slabs.Add(PackSlab(account, span, plans, keys, values), true);
       length += span;
     }

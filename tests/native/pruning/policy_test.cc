@@ -84,6 +84,7 @@ TEST(PolicyTest, CarriesEveryField) {
   EXPECT_EQ(eviction.head_floor, 0.2f);
   EXPECT_FALSE(eviction.weigh_by_value);
   EXPECT_TRUE(eviction.second_stage);
+  EXPECT_FALSE(eviction.while_decoding);
   const LayerSparsity sparsity = policy.ForLayer(2);
   EXPECT_EQ(sparsity.key_channels, 0.1f);
   EXPECT_EQ(sparsity.value_channels, 0.2f);
@@ -206,6 +207,29 @@ TEST(PolicyTest, RefusesWhatCannotBeCombinedWithTheReason) {
     ExpectRefused(
         plain, [&](kvp_policy& p) { p.output_error = 0.02f, p.*sparsity = 0.1f; }, "output_error chooses");
   Made(snap, [](kvp_policy& p) { p.output_error = 0.02f; });
+}
+
+TEST(PolicyTest, EvictsWhileDecodingWhatCanBeRanked) {
+  for (const int32_t score : {KVP_TOKENS_RECENCY, KVP_TOKENS_ACCUMULATED_ATTENTION}) {
+    kvp_policy source = Evicting(score);
+    source.while_decoding = 1;
+    const Policy policy =
+        Made(source, [](kvp_policy& p) { p.key_channel_sparsity = 0.4f, p.value_sparsity = 0.5f; });
+    EXPECT_TRUE(policy.eviction.while_decoding);
+    EXPECT_EQ(policy.ScoresWhileDecoding(), score == KVP_TOKENS_ACCUMULATED_ATTENTION);
+  }
+  for (const int32_t score :
+       {KVP_TOKENS_WINDOW_ATTENTION, KVP_TOKENS_EXPECTED_ATTENTION, KVP_TOKENS_RECONSTRUCTION})
+    ExpectRefused(
+        Evicting(score), [](kvp_policy& p) { p.while_decoding = 1; }, "goes on after the prompt");
+  kvp_policy heavy = Evicting(KVP_TOKENS_ACCUMULATED_ATTENTION);
+  heavy.while_decoding = 1;
+  ExpectRefused(
+      heavy, [](kvp_policy& p) { p.weigh_by_value = 1; }, "values are compressed");
+  ExpectRefused(
+      heavy, [](kvp_policy& p) { p.second_stage = 1; }, "values are compressed");
+  ExpectRefused(
+      heavy, [](kvp_policy& p) { p.head_budgets = KVP_HEADS_GLOBAL; }, "global");
 }
 
 TEST(PolicyTest, KnowsWhatItNeeds) {

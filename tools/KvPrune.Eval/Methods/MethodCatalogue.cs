@@ -70,6 +70,12 @@ internal static class MethodCatalogue
             "ada-critical", "SnapKV + AdaKV + CriticalKV",
             s => new() { Score = TokenScore.WindowAttention, Sparsity = s, Heads = HeadBudgets.Adaptive, SecondStage = true }),
         .. Evictions("h2o", "H2O", s => new() { Score = TokenScore.AccumulatedAttention, Sparsity = s }),
+        .. Ladder(
+            "streaming-decode", "StreamingLLM while decoding", [0.5],
+            s => new() { Eviction = new() { Score = TokenScore.Recency, Sparsity = s, WhileDecoding = true } }),
+        .. Ladder(
+            "h2o-decode", "H2O while decoding", [0.5],
+            s => new() { Eviction = new() { Score = TokenScore.AccumulatedAttention, Sparsity = s, WhileDecoding = true } }),
         .. Evictions("expected", "Expected Attention", s => new() { Score = TokenScore.ExpectedAttention, Sparsity = s }),
         .. Evictions(
             "expected-value", "Expected Attention x value", s => new() { Score = TokenScore.ExpectedAttention, Sparsity = s, WeighByValue = true }),

@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define KVP_ABI_VERSION 2u
+#define KVP_ABI_VERSION 3u
 
 typedef enum kvp_status {
   KVP_OK = 0,
@@ -75,7 +75,7 @@ typedef enum kvp_value_score {
       2 /* norm of the channel's columns of the output projection, from its Gram matrix */
 } kvp_value_score;
 
-/* What ranks the tokens of a prompt. */
+/* What ranks tokens. */
 typedef enum kvp_token_score {
   KVP_TOKENS_ALL = 0,                   /* nothing is evicted */
   KVP_TOKENS_RECENCY = 1,               /* StreamingLLM: sinks and the newest */
@@ -109,8 +109,17 @@ typedef struct kvp_layer_sparsity {
  * integers as bfloat16 instead. Rows of generated tokens, for which nothing is measured, are rounded to the
  * storages only.
  *
+ * Tokens are evicted at a prompt's end; with while_decoding also while tokens are generated, which takes a
+ * token_score of recency or accumulated attention. Whenever generated tokens fill a tile, each head gives up
+ * as many rows as bring the layer's mean to what the budget leaves of a prompt of that length, in units of
+ * 64: those that rank lowest among rows which can share tiles, or, where rows mean less in another tile (of a
+ * per-channel pattern, of 4-bit K without removed elements), the tile that does. Which layer does so at which
+ * step depends on how many tokens the sequence holds; what a layer keeps never grows back. Accumulated
+ * attention is then recorded for generated tokens and by generated tokens too, in 12 bytes for each row of a
+ * head.
+ *
  * Every sparsity is the fraction removed, in [0, 1). What is left out is 0, which removes nothing; the fields
- * from token_sparsity to second_stage count only with a token_score.
+ * from token_sparsity to while_decoding count only with a token_score.
  */
 typedef struct kvp_policy {
   int32_t key_storage;          /* kvp_storage */
@@ -126,7 +135,7 @@ typedef struct kvp_policy {
   int32_t key_score;            /* kvp_key_score */
   int32_t value_score;          /* kvp_value_score */
   int32_t token_score;          /* kvp_token_score */
-  float token_sparsity;         /* fraction of the prompt's tokens evicted */
+  float token_sparsity;         /* fraction of the tokens evicted */
   int32_t token_budget;         /* most tokens kept, per head on average; 0: token_sparsity counts */
   int32_t sink_tokens;          /* first tokens that are never evicted, >= 0 */
   int32_t pool_kernel;          /* tokens of window attention's max pool, odd; 1: none */
@@ -135,6 +144,7 @@ typedef struct kvp_policy {
   float head_floor;             /* fraction of the even share that adaptive budgets leave each head, [0, 1] */
   int32_t weigh_by_value;       /* 1: scores are multiplied by the norm of W_O v */
   int32_t second_stage;         /* 1: CriticalKV: half by score, half by score times the norm of W_O v */
+  int32_t while_decoding;       /* 1: generated tokens are evicted too, see above */
   float output_error;           /* error budget, (0, 1), see below; 0: the sparsities count */
   int32_t layer_count;          /* 0, or as many as the model has */
   const kvp_layer_sparsity* layers; /* one per layer; null with layer_count 0. Read during the call only. */
@@ -147,7 +157,7 @@ typedef struct kvp_estimate {
 
 typedef struct kvp_manager_statistics {
   int64_t sealed_bytes; /* tiles with masks, scales and channel lists, also those packed ahead of sealing */
-  int64_t tail_bytes;   /* dense tails, those of checkpoints included */
+  int64_t tail_bytes;   /* dense tails and scores kept while decoding, those of checkpoints included */
   int64_t
       staging_bytes;  /* dense prompt rows of open segments, what is recorded beside them; scratch of a run */
   int64_t peak_bytes; /* highest sum so far */
@@ -165,7 +175,8 @@ typedef struct kvp_sequence_info {
   int64_t staging_bytes;
 } kvp_sequence_info;
 
-/* What one KV head keeps of the prompt that was sealed last. All 0 (and no error) before the first. */
+/* What one KV head keeps of the prompt that was sealed last, and of tokens whose rows share tiles with its
+ * rows since evicting while decoding moved them. All 0 (and no error) before the first. */
 typedef struct kvp_head_info {
   int64_t tokens;         /* that were sealed */
   int64_t kept_tokens;    /* of these not evicted */
@@ -216,7 +227,10 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  * what is sealed. The byte limit does not stop it.
  *
  * Adaptive and global head_budgets depend on the scores, formats under an error budget on the errors: the
- * estimate is then the most that they can come to. A policy that needs a deferred segment is estimated with
+ * estimate is then the most that they can come to. So it is where while_decoding evicts, with the scores and
+ * with what a step has twice while it moves rows; the checkpoint at the prompt's end goes on holding what the
+ * prompt left. An answer of more than 1024 tokens takes a little less than estimated, as its tiles are joined
+ * where memory allows. A policy that needs a deferred segment is estimated with
  * one, opened for probe steps of probe_tokens, and with the source gone at the end; others take no
  * probe_tokens.
  */
@@ -275,6 +289,8 @@ KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
  * Back to `length`: 0, a checkpoint, or a length since the last sealing. What follows is what would have
  * followed then (inside a prompt that was too short to be sealed: with its rows rounded to the tail's
  * storage). An open segment is dropped and must begin at or after `length`. Needs no memory.
+ * With while_decoding only a checkpoint, and 0, give that: since the last sealing elsewhere, rows that were
+ * evicted stay so, and the attention of tokens that are dropped still counts.
  */
 KVP_API kvp_status kvp_sequence_rewind(int64_t sequence, int64_t length);
 /*

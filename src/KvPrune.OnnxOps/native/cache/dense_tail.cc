@@ -72,10 +72,16 @@ void DenseTail::Write(int layer, int kv_head, int row, const float* key, const f
            Head(layer, kv_head, true) + offset * ElementBytes(value_storage_));
 }
 
+void DenseTail::ReadKeys(int layer, int kv_head, int row, int count, float* keys) const {
+  const size_t offset = static_cast<size_t>(row) * shape_.head_size;
+  LoadRows(Head(layer, kv_head, false) + offset * ElementBytes(key_storage_),
+           static_cast<int64_t>(count) * shape_.head_size, key_storage_, keys);
+}
+
 void DenseTail::Read(int layer, int kv_head, int row, int count, float* keys, float* values) const {
   const size_t offset = static_cast<size_t>(row) * shape_.head_size;
   const int64_t size = static_cast<int64_t>(count) * shape_.head_size;
-  LoadRows(Head(layer, kv_head, false) + offset * ElementBytes(key_storage_), size, key_storage_, keys);
+  ReadKeys(layer, kv_head, row, count, keys);
   LoadRows(Head(layer, kv_head, true) + offset * ElementBytes(value_storage_), size, value_storage_, values);
 }
 

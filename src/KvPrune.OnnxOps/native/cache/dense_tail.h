@@ -25,6 +25,7 @@ class DenseTail {
 
   void Write(int layer, int kv_head, int row, const float* key, const float* value);
   void Read(int layer, int kv_head, int row, int count, float* keys, float* values) const;
+  void ReadKeys(int layer, int kv_head, int row, int count, float* keys) const;
   // Copies rows [first, first + count) of every layer and head of `source` to row 0 and up; source may be
   // *this.
   void CopyFrom(const DenseTail& source, int first, int count);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cache/dense_tail.h"
+#include "cache/estimate_evicting.h"
 #include "cache/pack_ahead.h"
 #include "cache/prompt_rows.h"
 #include "cache/tile_slab.h"
@@ -15,10 +16,13 @@ namespace kvprune {
 
 namespace {
 
-// Bytes of each layer's slab of a prompt. Where the scores divide a budget among heads it is the most that
-// rounding to whole tiles can make of it, under an error budget the most that it may take.
-std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, int64_t tokens) {
+// Bytes of each layer's slab of a prompt, and its tiles of each head. Where the scores divide a budget among
+// heads it is the most that rounding to whole tiles can make of it, under an error budget the most that it
+// may take.
+std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, int64_t tokens,
+                               std::vector<std::vector<int64_t>>* tiles) {
   std::vector<int64_t> bytes(static_cast<size_t>(shape.layers), 0);
+  tiles->assign(static_cast<size_t>(shape.layers), std::vector<int64_t>(static_cast<size_t>(shape.kv_heads)));
   const int64_t leaving = policy.SealableTiles(tokens) * kTileTokens;
   if (leaving == 0) return bytes;
   const int64_t all_tiles = leaving / kTileTokens;
@@ -37,6 +41,8 @@ std::vector<int64_t> SlabBytes(const ModelShape& shape, const Policy& policy, in
       }
     }
     bytes[static_cast<size_t>(layer)] = TileSlab::Bytes(leaving, runs);
+    std::transform(runs.begin(), runs.end(), (*tiles)[static_cast<size_t>(layer)].begin(),
+                   [](const HeadRun& run) { return run.tiles; });
   }
   return bytes;
 }
@@ -47,7 +53,8 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
                            int64_t generated_tokens, int64_t chunk_tokens, int64_t probe_tokens) {
   const int64_t tail = DenseTail::Bytes(shape, policy);
   const int64_t layers = shape.layers;
-  const std::vector<int64_t> slabs = SlabBytes(shape, policy, prompt_tokens);
+  std::vector<std::vector<int64_t>> tiles;
+  const std::vector<int64_t> slabs = SlabBytes(shape, policy, prompt_tokens, &tiles);
   const int64_t all_slabs = std::accumulate(slabs.begin(), slabs.end(), int64_t{0});
   const int64_t capacity = prompt_tokens + (policy.NeedsDeferredSegment() ? probe_tokens : 0);
   const int64_t rows =
@@ -86,8 +93,17 @@ kvp_estimate EstimateBytes(const ModelShape& shape, const Policy& policy, int64_
       PackAhead::PackedLayers(policy, shape.layers, dense + generated_tokens - generated_tiles * kTileTokens);
   // The checkpoint at the prompt's end keeps its own tail once the live one is sealed.
   const int64_t tails = generated_tiles > 0 && prompt_tokens > 0 ? 2 : 1;
+  // (The slabs of a long answer are joined, which leaves a little less.)
   estimate.resident_bytes = tails * tail + all_slabs + generated_tiles * generated.back() +
                             generated[static_cast<size_t>(packed_at_end)];
+  if (policy.eviction.while_decoding) {
+    const int64_t scores = PromptScoreBytes(shape, policy, tiles);
+    estimate.prefill_peak_bytes += EmptyScoreBytes(shape, policy) + scores;
+    estimate.resident_bytes = generated_tokens == 0
+                                  ? tail + all_slabs + generated[static_cast<size_t>(packed)] + scores
+                                  : tails * tail + (prompt_tokens > 0 ? all_slabs + scores : 0) +
+                                        EvictingBytes(shape, policy, prompt_tokens, generated_tokens, tiles);
+  }
   return estimate;
 }
 

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cache/decode_upkeep.h"
 #include "cache/layer.h"
 #include "cache/pack_ahead.h"
+#include "cache/score_step.h"
 #include "cache/tile_walk.h"
 
 namespace kvprune {
@@ -51,15 +53,21 @@ class DecodeBatch {
 
   Status Run(TaskRunner& tasks) {
     const int64_t row_floats = static_cast<int64_t>(shape_.query_heads) * shape_.head_size;
+    for (const LayerRows& rows : batch_) {
+      Status status = TendSlabs(*rows.sequence, parameters_.layer, tasks);
+      if (!status.ok()) return status;
+    }
     PlanWork();
     const int64_t query_floats = row_floats * static_cast<int64_t>(batch_.size());
+    const int64_t log_sums = static_cast<int64_t>(shape_.query_heads) * static_cast<int64_t>(batch_.size());
     const int64_t partial_floats = PartialFloats() * static_cast<int64_t>(work_.size());
-    Status status =
-        Buffer::Allocate(batch_[0].sequence->manager().account(), MemoryUse::kScratch,
-                         (query_floats + partial_floats) * static_cast<int64_t>(sizeof(float)), &scratch_);
+    Status status = Buffer::Allocate(
+        batch_[0].sequence->manager().account(), MemoryUse::kScratch,
+        (query_floats + partial_floats + log_sums) * static_cast<int64_t>(sizeof(float)), &scratch_);
     if (!status.ok()) return status;
     queries_ = reinterpret_cast<float*>(scratch_.data());
     partials_ = queries_ + query_floats;
+    log_sums_ = partials_ + partial_floats;
 
     for (size_t row = 0; row < batch_.size(); ++row)
       AppendRow(batch_[row], queries_ + static_cast<int64_t>(row) * row_floats);
@@ -71,8 +79,10 @@ class DecodeBatch {
       Attend(index - packs);
       return Status();
     });
-    if (status.ok()) Merge();
-    return status;
+    if (!status.ok()) return status;
+    Merge();
+    tasks.For(scored_.size(), [this](size_t index) { Score(*scored_[index]); });
+    return {};
   }
 
  private:
@@ -102,8 +112,31 @@ class DecodeBatch {
                              std::min(kMaxQueryRows, shape_.group() - first), chunk, chunks,
                              first_tile + before, std::min(chunk_tiles, tiles - before), first_rows[head]});
           }
+        if (RowScores* scores = sequence.scores(parameters_.layer)) {
+          const int64_t sealed = slabs.Tiles(head) * kTileTokens;
+          const int64_t unseen =
+              std::max<int64_t>(0, parameters_.FirstSeen(sequence.length()) - sequence.sealed_tokens());
+          scores->SetSeen(head, first_rows[head] + unseen, sealed + sequence.dense_rows() + 1);
+        }
       }
     }
+    for (const Work& work : work_)
+      if (work.first_query == 0 && batch_[work.row].sequence->scores(parameters_.layer) != nullptr)
+        scored_.push_back(&work);
+  }
+
+  // What all of the group's queries give to the rows of the task.
+  void Score(const Work& work) const {
+    const Sequence& sequence = *batch_[work.row].sequence;
+    const int64_t first_head = static_cast<int64_t>(work.row) * shape_.query_heads +
+                               static_cast<int64_t>(work.kv_head) * shape_.group();
+    const StepScorer scorer(sequence.slabs(parameters_.layer), work.kv_head, shape_.head_size,
+                            {queries_ + first_head * shape_.head_size, log_sums_ + first_head, shape_.group(),
+                             parameters_.softcap});
+    float* mass = sequence.scores(parameters_.layer)->step(work.kv_head);
+    scorer.WriteTiles(work.first_tile, work.tiles, mass);
+    if (work.chunk == work.chunks - 1)
+      scorer.WriteTail(sequence.tail(), parameters_.layer, sequence.dense_rows() + 1, mass);
   }
 
   // The new token's K and V join the tail; its queries are rotated and scaled.
@@ -186,6 +219,11 @@ class DecodeBatch {
     for (int q = 0; q < work.query_count; ++q)
       output[q] = batch_[work.row].output + (first_head + q) * shape_.head_size;
     const float* sinks = parameters_.sinks != nullptr ? parameters_.sinks + first_head : nullptr;
+    float* log_sums = log_sums_ + static_cast<int64_t>(work.row) * shape_.query_heads + first_head;
+    for (int q = 0; q < work.query_count; ++q) {
+      log_sums[q] = LogSum(state, q);
+      if (sinks != nullptr) log_sums[q] = LogAdd(log_sums[q], sinks[q]);
+    }
     FinishAttention(state, work.query_count, shape_.head_size, sinks, output);
   }
 
@@ -197,6 +235,8 @@ class DecodeBatch {
   Buffer scratch_;
   float* queries_ = nullptr;   // [batch, query_heads, head_size]
   float* partials_ = nullptr;  // [work, PartialFloats()]
+  float* log_sums_ = nullptr;  // [batch, query_heads], of all logits of a softmax
+  std::vector<const Work*> scored_;
 };
 
 }  // namespace

@@ -48,6 +48,12 @@ Status SealLayer(int layer, Sequence& sequence, const PromptRows& prompt_rows, T
     status = ChooseTokens({&seal, 1}, tasks, &kept);
   if (status.ok()) status = SealPromptRows(seal, kept[0], tasks, &slab);
   if (!status.ok()) return status;
+  if (seal.policy.ScoresWhileDecoding()) {
+    std::shared_ptr<RowScores> scores;
+    status = RowScores::OfPrompt(seal, kept[0], sequence.scores(layer), &scores);
+    if (!status.ok()) return status;
+    sequence.ReplaceScores(layer, std::move(scores));
+  }
   const DenseTail& tail = sequence.FinishSealedLayer(layer, std::move(slab));
   std::shared_ptr<TileSlab> packed;
   status = PackAheadOfPrompt(seal.manager, seal.policy, tail, seal.sealed_tokens + seal.leaving(),

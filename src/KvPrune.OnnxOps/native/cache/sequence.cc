@@ -14,8 +14,9 @@ namespace kvprune {
 Sequence::Sequence(std::shared_ptr<Manager> manager, const Policy& policy)
     : manager_(std::move(manager)),
       policy_(policy),
-      slabs_(manager_->shape().layers, SlabList(manager_->shape().kv_heads)),
-      packed_(manager_->shape().layers) {
+      layers_(manager_->shape().layers, {std::make_shared<SlabList>(manager_->shape().kv_heads)}),
+      packed_(manager_->shape().layers),
+      empty_({.layers = layers_}) {
   manager_->CountSequences(1);
 }
 
@@ -24,6 +25,12 @@ Status Sequence::Create(std::shared_ptr<Manager> manager, const Policy& policy,
   std::shared_ptr<Sequence> made(new Sequence(std::move(manager), policy));
   Status status = made->NewTail(&made->tail_);
   if (!status.ok()) return status;
+  for (LayerState& layer : made->layers_) {
+    if (!policy.ScoresWhileDecoding()) break;
+    status = RowScores::Create(made->manager_->account(), std::vector<int64_t>(made->shape().kv_heads, 0),
+                               policy.TailCapacity(), &layer.scores);
+    if (!status.ok()) return status;
+  }
   *sequence = std::move(made);
   return {};
 }
@@ -57,8 +64,12 @@ Status Sequence::Fork(std::shared_ptr<Sequence>* fork) {
   made->length_ = length_;
   made->sealed_ = sealed_;
   made->last_sealing_ = last_sealing_;
-  made->slabs_ = slabs_;
-  made->slab_bytes_ = slab_bytes_;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    std::shared_ptr<RowScores> scores;
+    if (layers_[i].scores != nullptr) status = layers_[i].scores->Copy(manager_->account(), &scores);
+    if (!status.ok()) return status;
+    made->layers_[i] = {layers_[i].slabs, std::move(scores), layers_[i].evicted_for};
+  }
   made->packed_ = packed_;
   // Checkpoints stay with the original: each would pin a tail for as long as the fork lives.
   *fork = std::move(made);
@@ -91,13 +102,24 @@ Status Sequence::Checkpoint() {
   Status status = CheckIdle();
   if (!status.ok()) return status;
   if (segment_) return {KVP_INVALID_STATE, "no checkpoint can be taken while a prompt segment is open"};
-  AddCheckpoint();
+  AddCheckpoint(MakeCheckpoint());
   return {};
 }
 
-void Sequence::AddCheckpoint() {
+Sequence::SavedState Sequence::MakeCheckpoint() const {
+  SavedState state;
+  state.layers = layers_;
+  return state;
+}
+
+void Sequence::AddCheckpoint(SavedState room) {
   if (!checkpoints_.empty() && checkpoints_.back().length == length_) checkpoints_.pop_back();
-  checkpoints_.push_back({length_, sealed_, last_sealing_, slabs_[0].size(), slab_bytes_, tail_});
+  room.length = length_;
+  room.sealed = sealed_;
+  room.last_sealing = last_sealing_;
+  std::copy(layers_.begin(), layers_.end(), room.layers.begin());
+  room.tail = tail_;
+  checkpoints_.push_back(std::move(room));
 }
 
 Status Sequence::Rewind(int64_t length) {
@@ -111,15 +133,17 @@ Status Sequence::Rewind(int64_t length) {
   if (length > tail_end)
     return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
                                     " inside the open segment, which begins at " + std::to_string(tail_end)};
-  if (length < tail_end && length < last_sealing_) {
-    const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
-                                    [length](const SavedState& state) { return state.length == length; });
-    if (saved == checkpoints_.end() && length > 0)
-      return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
-                                      ": no checkpoint is there, and rows were sealed at " +
-                                      std::to_string(last_sealing_)};
-    RestoreTail(length > 0 ? *saved : SavedState{0, 0, 0, 0, 0, tail_});
-  }
+  const auto saved = std::find_if(checkpoints_.begin(), checkpoints_.end(),
+                                  [length](const SavedState& state) { return state.length == length; });
+  const bool is_saved = saved != checkpoints_.end();
+  if (length < tail_end && length < last_sealing_ && length > 0 && !is_saved)
+    return {KVP_NOT_REWINDABLE, "cannot rewind to length " + std::to_string(length) +
+                                    ": no checkpoint is there, and rows were sealed at " +
+                                    std::to_string(last_sealing_)};
+  if (length == 0)
+    Restore(empty_);
+  else if (length < tail_end && (length < last_sealing_ || (Evolves() && is_saved)))
+    Restore(*saved);
   // Otherwise the tail only gets shorter: rows of the checkpoints that stay lie before `length`.
   length_ = length;
   // Tiles packed ahead of rows that are gone, or that may now become others.
@@ -131,10 +155,13 @@ Status Sequence::Rewind(int64_t length) {
 }
 
 // In place: sealing left the live tail to nobody else, so only checkpoints that are about to go refer to it.
-void Sequence::RestoreTail(const SavedState& saved) {
-  tail_->CopyFrom(*saved.tail, 0, static_cast<int>(saved.length - saved.sealed));
-  for (SlabList& list : slabs_) list.KeepFirst(saved.slab_count);
-  slab_bytes_ = saved.slab_bytes;
+void Sequence::Restore(const SavedState& saved) {
+  if (saved.tail != nullptr) tail_->CopyFrom(*saved.tail, 0, static_cast<int>(saved.length - saved.sealed));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const LayerState& layer = saved.layers[i];
+    // Before the first row any scores do.
+    layers_[i] = {layer.slabs, layer.scores ? layer.scores : layers_[i].scores, layer.evicted_for};
+  }
   std::fill(packed_.begin(), packed_.end(), nullptr);
   sealed_ = saved.sealed;
   last_sealing_ = saved.last_sealing;
@@ -145,14 +172,23 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
   *info = {};
   info->length = length_;
   info->sealed_tokens = sealed_;
-  info->sealed_bytes = slab_bytes_;
+  for (const LayerState& layer : layers_) {
+    info->sealed_bytes += layer.slabs->bytes();
+    if (layer.scores) info->tail_bytes += layer.scores->bytes();
+  }
   for (const auto& slab : packed_)
     if (slab) info->sealed_bytes += slab->bytes();
-  info->tail_bytes = tail_->bytes();
+  info->tail_bytes += tail_->bytes();
   const DenseTail* counted = tail_.get();
+  const std::vector<LayerState>* newer = &layers_;
   for (auto state = checkpoints_.rbegin(); state != checkpoints_.rend(); ++state) {
     if (state->tail.get() != counted) info->tail_bytes += state->tail->bytes();
     counted = state->tail.get();
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const auto& scores = state->layers[i].scores;
+      if (scores && scores != (*newer)[i].scores) info->tail_bytes += scores->bytes();
+    }
+    newer = &state->layers;
   }
   if (segment_) {
     info->open_segment_tokens = SegmentEnd() - length_;
@@ -183,7 +219,7 @@ Status Sequence::ReadKept(int layer, int kv_head, int64_t tokens, uint8_t* kept)
   if (!status.ok()) return status;
   status = CheckRows(layer, kv_head, tokens);
   if (!status.ok()) return status;
-  ReadKeptTokens(slabs_[layer], kv_head, sealed_, kept);
+  ReadKeptTokens(*layers_[layer].slabs, kv_head, sealed_, kept);
   std::fill(kept + sealed_, kept + tokens, uint8_t{1});
   return {};
 }
@@ -194,7 +230,7 @@ Status Sequence::ReadRows(int layer, int kv_head, int64_t rows, float* keys, flo
   if (!status.ok()) return status;
   status = CheckRows(layer, kv_head, rows);
   if (!status.ok()) return status;
-  ReadSlabs(slabs_[layer], kv_head, shape().head_size, sealed_, keys, values);
+  ReadSlabs(*layers_[layer].slabs, kv_head, shape().head_size, sealed_, keys, values);
   keys += sealed_ * shape().head_size;
   values += sealed_ * shape().head_size;
   const int64_t dense = dense_rows();
@@ -215,7 +251,7 @@ Status Sequence::GetHead(int layer, int kv_head, kvp_head_info* info) {
   if (!status.ok()) return status;
   *info = {};
   info->output_error = std::numeric_limits<float>::quiet_NaN();
-  const SlabList& slabs = slabs_[layer];
+  const SlabList& slabs = *layers_[layer].slabs;
   const auto newest =
       std::find_if(std::make_reverse_iterator(slabs.end()), std::make_reverse_iterator(slabs.begin()),
                    [](const SlabList::Entry& entry) { return entry.prompt; });

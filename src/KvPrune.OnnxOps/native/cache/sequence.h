@@ -12,6 +12,7 @@
 #include "cache/dense_tail.h"
 #include "cache/manager.h"
 #include "cache/prompt_rows.h"
+#include "cache/row_scores.h"
 #include "cache/slab_list.h"
 #include "cache/status.h"
 #include "cache/tile_slab.h"
@@ -69,7 +70,10 @@ class Sequence {
   int step_tokens() const { return step_->new_tokens; }
   int64_t length() const { return length_; }
   int64_t sealed_tokens() const { return sealed_; }
-  const SlabList& slabs(int layer) const { return slabs_[layer]; }
+  // As the step has changed them, if it has.
+  const SlabList& slabs(int layer) const {
+    return step_ && step_->slabs[layer] ? *step_->slabs[layer] : *layers_[layer].slabs;
+  }
   DenseTail& tail() const { return *tail_; }
   // Committed rows after the sealed ones: in the tail, or in the prompt rows of an open segment.
   int64_t dense_rows() const { return length_ - sealed_; }
@@ -91,6 +95,24 @@ class Sequence {
   void KeepPacked(int layer, std::shared_ptr<const TileSlab> slab) { step_->packs[layer] = std::move(slab); }
   // Run: the slab into which the step packs the tail's oldest tile of `layer`, or null.
   const TileSlab* StepPacks(int layer) const { return step_->packs[layer].get(); }
+  // Run: one slab takes the place of `count` of them; the list keeps room for another.
+  void ReplaceSlabs(int layer, size_t first, size_t count, std::shared_ptr<const TileSlab> slab) {
+    step_->slabs[layer] = slabs(layer).Replaced(first, count, std::move(slab));
+  }
+  // Run: whether the step evicts rows of `layer` to make room for the tail's oldest tile.
+  bool StepEvicts(int layer) const { return step_->evicts[layer]; }
+  // Run: the scores of the layer's rows, as the step has changed them, if it has; null where policy keeps
+  // none.
+  RowScores* scores(int layer) const {
+    return step_ && step_->scores[layer] ? step_->scores[layer].get() : layers_[layer].scores.get();
+  }
+  // Run: whether a checkpoint has them too, so that they must not change.
+  bool SharesScores(int layer) const {
+    return step_->scores[layer] == nullptr && layers_[layer].scores.use_count() > 1;
+  }
+  void ReplaceScores(int layer, std::shared_ptr<RowScores> scores) {
+    step_->scores[layer] = std::move(scores);
+  }
 
  private:
   friend class LayerRun;
@@ -105,28 +127,45 @@ class Sequence {
     std::vector<PromptRows> rows{};  // per layer; empty while the whole segment is read in one step
     std::vector<bool> filled{};      // layers of a deferred segment whose rows came without a step
   };
+  // What is sealed of a layer. All but the newest scores are shared with checkpoints.
+  struct LayerState {
+    std::shared_ptr<const SlabList> slabs;
+    std::shared_ptr<RowScores> scores{};  // null where the policy keeps none
+    int64_t evicted_for = -1;             // sealed tokens when rows were last evicted while decoding
+  };
+  struct SavedState {
+    int64_t length = 0;
+    int64_t sealed = 0;
+    int64_t last_sealing = 0;
+    std::vector<LayerState> layers{};
+    std::shared_ptr<DenseTail> tail{};
+  };
   struct Step {
-    Step(int tokens, int layers) : new_tokens(tokens), layer_done(layers), new_slabs(layers), packs(layers) {}
+    Step(int tokens, int layers)
+        : new_tokens(tokens),
+          layer_done(layers),
+          new_slabs(layers),
+          packs(layers),
+          slabs(layers),
+          scores(layers),
+          evicts(layers) {}
 
     int new_tokens;
     bool seals = false;
     bool probes = false;
     bool layer_running = false;
     std::vector<bool> layer_done;
-    PromptRows whole;                 // one layer's rows, when one step reads the whole segment
-    TileSlabs new_slabs;              // per layer, of a prompt that seals
-    TileSlabs packs;                  // per layer, joins packed_ at commit
+    PromptRows whole;     // one layer's rows, when one step reads the whole segment
+    TileSlabs new_slabs;  // per layer, of a prompt that seals
+    TileSlabs packs;      // per layer, joins packed_ at commit
+    // Per layer, replace those of layers_ at commit; null where they stay. One more slab fits into each.
+    std::vector<std::shared_ptr<SlabList>> slabs;
+    std::vector<std::shared_ptr<RowScores>> scores;
+    std::vector<bool> evicts;         // per layer: decides what to evict
     std::shared_ptr<DenseTail> tail;  // replaces tail_ at commit
+    SavedState checkpoint;            // room for the one at a segment's end
     // A layer's rows or record are no longer as the segment's earlier steps left them.
     bool spoiled_segment = false;
-  };
-  struct SavedState {
-    int64_t length;
-    int64_t sealed;
-    int64_t last_sealing;
-    size_t slab_count;
-    int64_t slab_bytes;
-    std::shared_ptr<DenseTail> tail;
   };
 
   Sequence(std::shared_ptr<Manager> manager, const Policy& policy);
@@ -134,9 +173,13 @@ class Sequence {
   Status CheckIdle() const;
   Status CheckHead(int layer, int kv_head) const;
   Status CheckRows(int layer, int kv_head, int64_t rows) const;
-  void AddCheckpoint();
+  // Whether rows or scores of the layers change without being sealed.
+  bool Evolves() const { return policy_.eviction.while_decoding; }
+  SavedState MakeCheckpoint() const;
+  // Allocates nothing where `room` has its layers and checkpoints_ room.
+  void AddCheckpoint(SavedState room);
   Status NewTail(std::shared_ptr<DenseTail>* tail) const;
-  void RestoreTail(const SavedState& saved);
+  void Restore(const SavedState& saved);
   // Opens a segment; needs the lock.
   Status Open(int64_t tokens, const PromptNeeds& needs);
   // Whether a deferred segment is open and has all its tokens.
@@ -154,9 +197,10 @@ class Sequence {
   Status BeginPromptStep(Step* step);
   Status BeginDecodeStep(Step* step);
   Status CheckComplete() const;
-  void ReserveForSealing();
+  void ReserveForSealing(Step* step);
   Status PlanPacking(Step* step) const;
-  void Seal(TileSlabs& slabs, bool prompt);
+  Status PlanEviction(Step* step) const;
+  void CommitLayer(int layer);
 
   const std::shared_ptr<Manager> manager_;
   const Policy policy_;
@@ -166,13 +210,13 @@ class Sequence {
   int64_t length_ = 0;        // committed tokens
   int64_t sealed_ = 0;        // of these in slabs
   int64_t last_sealing_ = 0;  // length at which rows last left the tail
-  std::vector<SlabList> slabs_;
-  int64_t slab_bytes_ = 0;
+  std::vector<LayerState> layers_;
   TileSlabs
       packed_;  // per layer: the tail's oldest 64 rows, packed but not sealed yet, or null (pack_ahead.h)
   std::shared_ptr<DenseTail> tail_;
   std::optional<Segment> segment_;
   std::optional<Step> step_;
+  const SavedState empty_;               // at length 0
   std::vector<SavedState> checkpoints_;  // ascending lengths
 };
 

@@ -102,8 +102,8 @@ void Sequence::RecordFilled(int layer, PromptRecord& record) const {
       const int kv_head = head / shape().group();
       AttentionState state;
       state.Reset(1, size);
-      AttendSlabs(slabs_[layer], kv_head, 0, slabs_[layer].Tiles(kv_head), query, 1, size, &kFirstRow, 0,
-                  &state);
+      const SlabList& slabs = *layers_[layer].slabs;
+      AttendSlabs(slabs, kv_head, 0, slabs.Tiles(kv_head), query, 1, size, &kFirstRow, 0, &state);
       record.ObservedPast(index)[head] = LogSum(state, 0);
     }
 }
@@ -123,28 +123,33 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
   status = Create(manager_, policy, &made);
   if (!status.ok()) return status;
   made->length_ = length_;
-  made->sealed_ = sealed_;
   made->last_sealing_ = last_sealing_;
-  made->slabs_ = slabs_;
-  made->slab_bytes_ = slab_bytes_;
 
   ThreadTaskRunner tasks;
   std::vector<LayerSeal> seals;
+  seals.reserve(layers_.size());
   for (int layer = 0; layer < shape().layers; ++layer)
-    seals.push_back({*manager_, policy, layer, segment_->rows[layer], slabs_[layer], sealed_, dense_rows(),
-                     segment_->tokens});
+    seals.push_back({*manager_, policy, layer, segment_->rows[layer], *layers_[layer].slabs, sealed_,
+                     dense_rows(), segment_->tokens});
   const bool global = policy.eviction.heads == HeadBudgets::kGlobal;
   std::vector<KeptTokens> kept;
   if (global) status = ChooseTokens(seals, tasks, &kept);
   if (!status.ok()) return status;
-  TileSlabs slabs(shape().layers);
   for (int layer = 0; layer < shape().layers; ++layer) {
     if (!global) status = ChooseTokens({&seals[layer], 1}, tasks, &kept);
     if (!status.ok()) return status;
+    const KeptTokens& own = kept[global ? layer : 0];
     std::shared_ptr<TileSlab> slab;
-    status = SealPromptRows(seals[layer], kept[global ? layer : 0], tasks, &slab);
+    status = SealPromptRows(seals[layer], own, tasks, &slab);
     if (!status.ok()) return status;
-    slabs[layer] = std::move(slab);
+    std::shared_ptr<SlabList> slabs = layers_[layer].slabs->Copy();
+    if (slab != nullptr) slabs->Add(std::move(slab), true);
+    made->layers_[layer].slabs = std::move(slabs);
+    made->layers_[layer].evicted_for = layers_[layer].evicted_for;
+    if (policy.ScoresWhileDecoding())
+      status =
+          RowScores::OfPrompt(seals[layer], own, layers_[layer].scores.get(), &made->layers_[layer].scores);
+    if (!status.ok()) return status;
     WriteTailRows(shape(), policy, segment_->rows[layer], dense_rows(), layer, *made->tail_);
     std::shared_ptr<TileSlab> packed;
     status = PackAheadOfPrompt(*manager_, policy, *made->tail_, sealed_ + seals[layer].leaving(), length_,
@@ -152,8 +157,9 @@ Status Sequence::SealAs(const Policy& policy, std::shared_ptr<Sequence>* sealed)
     if (!status.ok()) return status;
     made->packed_[layer] = std::move(packed);
   }
-  made->Seal(slabs, true);
-  made->AddCheckpoint();
+  made->sealed_ = sealed_ + seals[0].leaving();
+  if (seals[0].leaving() > 0) made->last_sealing_ = length_;
+  made->AddCheckpoint(made->MakeCheckpoint());
   *sealed = std::move(made);
   return {};
 }

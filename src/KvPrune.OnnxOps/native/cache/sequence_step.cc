@@ -32,7 +32,7 @@ Status Sequence::BeginPromptStep(Step* step) {
     return {KVP_INVALID_STATE, "layers of the deferred segment were filled without a step"};
   if (segment_->deferred) return PrepareSegmentRows();
   step->seals = step->new_tokens == left;
-  if (step->seals) ReserveForSealing();
+  if (step->seals) ReserveForSealing(step);
   // Sealing rewrites the tail; one that holds rows is kept for a rollback or a checkpoint.
   const bool tail_is_free = segment_->start == sealed_ && tail_.use_count() == 1;
   if (step->seals && !tail_is_free) {
@@ -69,11 +69,31 @@ Status Sequence::BeginDecodeStep(Step* step) {
             "the sequence holds the model's " + std::to_string(shape().max_tokens) + " tokens"};
   step->seals = policy_.SealableTiles(dense_rows() + 1) > 0;
   Status status = PlanPacking(step);
-  // What finds no memory now is packed when the tail is full.
-  if (!step->seals) return {};
-  if (!status.ok()) return status;
-  ReserveForSealing();
+  // What finds no memory now is packed when the tail is full. Evicting depends on when it is done.
+  if (!status.ok() && (step->seals || Evolves())) return status;
+  if (Evolves()) status = PlanEviction(step);
+  if (!step->seals || !status.ok()) return Evolves() ? status : Status();
+  ReserveForSealing(step);
   return tail_.use_count() > 1 ? NewTail(&step->tail) : Status();
+}
+
+// Layers take turns as in packing ahead, and each has one turn until the tail is full. The others' scores,
+// where a checkpoint has them too, are copied before the step adds to them.
+Status Sequence::PlanEviction(Step* step) const {
+  const auto done = [this](const LayerState& layer) { return layer.evicted_for == sealed_; };
+  int64_t due = PackAhead::DueLayers(policy_, shape().layers, dense_rows(),
+                                     shape().layers - std::count_if(layers_.begin(), layers_.end(), done));
+  for (int layer = 0; layer < shape().layers; ++layer) {
+    const LayerState& state = layers_[layer];
+    step->evicts[layer] = due > 0 && !done(state);
+    if (step->evicts[layer]) {
+      --due;
+    } else if (state.scores.use_count() > 1) {
+      Status status = state.scores->Copy(manager_->account(), &step->scores[layer]);
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
 }
 
 Status Sequence::PlanPacking(Step* step) const {
@@ -93,8 +113,9 @@ Status Sequence::PlanPacking(Step* step) const {
 }
 
 // Committing must not run out of memory.
-void Sequence::ReserveForSealing() {
-  for (SlabList& list : slabs_) list.Reserve();
+void Sequence::ReserveForSealing(Step* step) {
+  for (int layer = 0; layer < shape().layers; ++layer) step->slabs[layer] = layers_[layer].slabs->Copy();
+  if (segment_) step->checkpoint = MakeCheckpoint();
   if (checkpoints_.size() == checkpoints_.capacity()) checkpoints_.reserve(2 * checkpoints_.size() + 1);
 }
 
@@ -164,36 +185,39 @@ Status Sequence::CommitStep() {
     return {};
   }
   const bool prompt = StepIsPrompt();
-  const int64_t dense = dense_rows();
-  length_ += step_->new_tokens;
   for (int layer = 0; layer < shape().layers; ++layer)
     // A prompt that seals takes the rows of what was packed before.
     if (step_->packs[layer] || (prompt && step_->seals)) packed_[layer] = std::move(step_->packs[layer]);
-  if (step_->seals) {
-    if (!prompt) {
-      DenseTail& target = step_->tail ? *step_->tail : *tail_;
-      target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense) + 1 - kTileTokens);
-    }
-    Seal(prompt ? step_->new_slabs : packed_, prompt);
-    if (step_->tail) tail_ = std::move(step_->tail);
+  TileSlabs& sealed = prompt ? step_->new_slabs : packed_;
+  const int64_t sealed_tokens = step_->seals && sealed[0] ? sealed[0]->tokens() : 0;
+  if (step_->seals && !prompt) {
+    DenseTail& target = step_->tail ? *step_->tail : *tail_;
+    target.CopyFrom(*tail_, kTileTokens, static_cast<int>(dense_rows()) + 1 - kTileTokens);
   }
+  for (int layer = 0; layer < shape().layers; ++layer) {
+    if (sealed_tokens > 0) step_->slabs[layer]->Add(std::move(sealed[layer]), prompt);
+    CommitLayer(layer);
+  }
+  if (step_->tail) tail_ = std::move(step_->tail);
+  length_ += step_->new_tokens;
+  sealed_ += sealed_tokens;
+  if (sealed_tokens > 0) last_sealing_ = length_;
+  SavedState checkpoint = std::move(step_->checkpoint);
   step_.reset();
   if (prompt && !segment_->deferred && length_ == SegmentEnd()) {
     segment_.reset();
-    AddCheckpoint();
+    AddCheckpoint(std::move(checkpoint));
   }
   return {};
 }
 
-// Appends one slab per layer (null in every one: nothing left the window).
-void Sequence::Seal(TileSlabs& slabs, bool prompt) {
-  if (!slabs[0]) return;
-  sealed_ += slabs[0]->tokens();
-  last_sealing_ = length_;
-  for (int layer = 0; layer < shape().layers; ++layer) {
-    slab_bytes_ += slabs[layer]->bytes();
-    slabs_[layer].Add(std::move(slabs[layer]), prompt);
-  }
+// What the step made of a layer takes the place of what it was.
+void Sequence::CommitLayer(int layer) {
+  LayerState& state = layers_[layer];
+  if (step_->scores[layer]) state.scores = std::move(step_->scores[layer]);
+  if (state.scores && !StepIsPrompt()) state.scores->AddStep();
+  if (step_->slabs[layer]) state.slabs = std::move(step_->slabs[layer]);
+  if (step_->evicts[layer]) state.evicted_for = sealed_;
 }
 
 Status Sequence::RollbackStep() {

@@ -4,25 +4,29 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cache/tile_slab.h"
 
 namespace kvprune {
 
-// One layer's slabs, oldest first, found by token or by one head's tile: a long answer leaves one slab per 64
-// tokens. Every head counts its own tiles over all slabs, and the rows in them.
+// One layer's slabs, oldest first, found by token or by one head's tile. Every head counts its own tiles over
+// all slabs, and the rows in them. Lists that a sequence and its checkpoints share never change.
 class SlabList {
  public:
   struct Entry {
     std::shared_ptr<const TileSlab> slab;
     int64_t first_token;  // of the sequence
-    bool prompt;          // sealed at a prompt's end
+    bool prompt;          // sealed at a prompt's end, in part at least
   };
 
   explicit SlabList(int kv_heads) : kv_heads_(kv_heads) {}
 
   size_t size() const { return entries_.size(); }
+  int kv_heads() const { return kv_heads_; }
+  // Of all slabs.
+  int64_t bytes() const { return bytes_; }
   const Entry& operator[](size_t index) const { return entries_[index]; }
   std::vector<Entry>::const_iterator begin() const { return entries_.begin(); }
   std::vector<Entry>::const_iterator end() const { return entries_.end(); }
@@ -50,25 +54,42 @@ class SlabList {
     return FirstTile(kv_head, index) * kTileTokens + entry.slab->RowsBefore(kv_head, inside);
   }
 
-  // Makes room for one more.
-  void Reserve() {
-    if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 1);
-    first_tiles_.reserve(entries_.capacity() * static_cast<size_t>(kv_heads_));
+  // A copy with room for one more.
+  std::shared_ptr<SlabList> Copy() const {
+    auto copy = std::make_shared<SlabList>(kv_heads_);
+    copy->Reserve(size() + 1);
+    for (const Entry& entry : entries_) copy->Add(entry.slab, entry.prompt);
+    return copy;
   }
+  // A copy with room for one more and `slab` in place of the `count` slabs from the `first`-th on, whose
+  // tokens it covers.
+  std::shared_ptr<SlabList> Replaced(size_t first, size_t count, std::shared_ptr<const TileSlab> slab) const {
+    auto copy = std::make_shared<SlabList>(kv_heads_);
+    copy->Reserve(size() - count + 2);
+    for (size_t i = 0; i < first; ++i) copy->Add(entries_[i].slab, entries_[i].prompt);
+    const std::span<const Entry> replaced(entries_.data() + first, count);
+    copy->Add(std::move(slab),
+              std::any_of(replaced.begin(), replaced.end(), [](const Entry& entry) { return entry.prompt; }));
+    for (size_t i = first + count; i < size(); ++i) copy->Add(entries_[i].slab, entries_[i].prompt);
+    return copy;
+  }
+  // Allocates nothing where there is room.
   void Add(std::shared_ptr<const TileSlab> slab, bool prompt) {
     for (int head = 0; head < kv_heads_; ++head) {
       const int64_t first = Tiles(head);
       first_tiles_.push_back(first);
     }
     const int64_t token = Tokens();
+    bytes_ += slab->bytes();
     entries_.push_back({std::move(slab), token, prompt});
-  }
-  void KeepFirst(size_t count) {
-    entries_.erase(entries_.begin() + count, entries_.end());
-    first_tiles_.resize(count * static_cast<size_t>(kv_heads_));
   }
 
  private:
+  void Reserve(size_t count) {
+    entries_.reserve(count);
+    first_tiles_.reserve(count * static_cast<size_t>(kv_heads_));
+  }
+
   int64_t Tokens() const {
     return entries_.empty() ? 0 : entries_.back().first_token + entries_.back().slab->tokens();
   }
@@ -85,6 +106,7 @@ class SlabList {
   }
 
   int kv_heads_;
+  int64_t bytes_ = 0;
   std::vector<Entry> entries_;
   std::vector<int64_t> first_tiles_;  // [entries, kv_heads]
 };

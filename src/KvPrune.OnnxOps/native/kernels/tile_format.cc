@@ -18,7 +18,7 @@ TileSection LayOut(const SectionContent& content, int lanes, int reduction, size
   section.lanes = static_cast<int>(RoundUp(lanes, kBlockLanes));
   section.reduction = static_cast<int>(RoundUp(reduction, Interleave(storage)));
   section.nonzeros = content.nonzeros;
-  section.row_nonzeros = content.nonzeros / kTileTokens;
+  section.row_nonzeros = content.even || !section.bitmap ? content.nonzeros / kTileTokens : 0;
 
   const size_t elements = static_cast<size_t>(section.lanes) * section.reduction;
   section.scale_offset = *offset;

@@ -75,7 +75,7 @@ struct TileSection {
   int lanes;            // padded
   int reduction;        // padded
   int nonzeros;         // set elements of the tile; all of its rows' channels when not a bitmap
-  int row_nonzeros;     // of each token row, where the tile is packed with as many in every one
+  int row_nonzeros;     // of each token row; 0 where rows may have different numbers of them
   size_t scale_offset;  // from the tile's start; meaningful for integers only
   size_t mask_offset;   // meaningful for bitmaps only
   size_t value_offset;
@@ -110,8 +110,9 @@ struct TileFormat {
 // What a tile keeps of its K or V rows.
 struct SectionContent {
   Storage storage;
-  int channels;  // of every row, 1 to head_size
-  int nonzeros;  // set elements among them, of all 64 rows; 64 * channels: dense
+  int channels;      // of every row, 1 to head_size
+  int nonzeros;      // set elements among them, of all 64 rows; 64 * channels: dense
+  bool even = true;  // as many in every row
 };
 
 TileFormat MakeTileFormat(int head_size, const SectionContent& key, const SectionContent& value);

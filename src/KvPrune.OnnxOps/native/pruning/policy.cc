@@ -14,7 +14,7 @@ SectionContent Content(const EntrySetting& setting, SparsityPattern pattern, int
                            ? kTileTokens * KeptElements(setting.elements, channels)
                            : kTileTokens / kChannelGroupTokens *
                                  KeptElements(setting.elements, kChannelGroupTokens) * channels;
-  return {setting.storage, channels, elements};
+  return {setting.storage, channels, elements, pattern == SparsityPattern::kPerToken};
 }
 
 // Under an error budget nothing is measured for the rows of generated tokens, so they keep 8 bits.

@@ -23,7 +23,7 @@ enum class TokenScore : uint8_t {
 };
 enum class HeadBudgets : uint8_t { kUniform = 0, kAdaptive = 1, kGlobal = 2 };
 
-// Which of a prompt's tokens are evicted; see kvp_policy.
+// Which tokens are evicted; see kvp_policy.
 struct Eviction {
   TokenScore score = TokenScore::kAll;
   float sparsity = 0;
@@ -35,6 +35,7 @@ struct Eviction {
   float head_floor = 0;
   bool weigh_by_value = false;
   bool second_stage = false;
+  bool while_decoding = false;  // generated tokens too
 
   bool active() const { return score != TokenScore::kAll; }
 };
@@ -86,6 +87,8 @@ struct Policy {
   bool NeedsDeferredSegment() const {
     return NeedsReconstruction() || eviction.heads == HeadBudgets::kGlobal;
   }
+  // The attention that every stored row goes on receiving from generated tokens.
+  bool ScoresWhileDecoding() const { return eviction.while_decoding && NeedsAccumulatedAttention(); }
   // The Gram matrices of the output projection.
   bool NeedsOutputGram() const;
 

@@ -135,6 +135,16 @@ void CheckEviction(const kvp_policy& source, Rules* rules) {
   rules->Exclude(recency && (weighs || stages),
                  "recency is an order without weights, which weigh_by_value and second_stage need");
   rules->Exclude(weighs && stages, "weigh_by_value makes both halves of second_stage the same");
+  if (source.while_decoding == 0) return;
+  rules->Exclude(!recency && source.token_score != KVP_TOKENS_ACCUMULATED_ATTENTION,
+                 "while_decoding needs a token_score that goes on after the prompt: recency or accumulated "
+                 "attention");
+  rules->Exclude(weighs || stages,
+                 "while_decoding ranks rows whose values are compressed, so neither weigh_by_value nor "
+                 "second_stage can weigh them");
+  rules->Exclude(global,
+                 "global head_budgets divide the tokens of a document among the layers once, so "
+                 "while_decoding would undo them");
 }
 
 Eviction MakeEviction(const kvp_policy& source) {
@@ -148,7 +158,8 @@ Eviction MakeEviction(const kvp_policy& source) {
           static_cast<HeadBudgets>(source.head_budgets),
           source.head_floor,
           source.weigh_by_value != 0,
-          source.second_stage != 0};
+          source.second_stage != 0,
+          source.while_decoding != 0};
 }
 
 }  // namespace
