@@ -12,6 +12,8 @@
 namespace kvprune {
 namespace {
 
+constexpr int64_t kBlockTokens = 512;
+
 class StepRecorder {
  public:
   StepRecorder(const LayerParameters& parameters, const LayerRows& rows, const float* past,
@@ -78,7 +80,8 @@ class StepRecorder {
                      sequence_.length() + tokens);
   }
 
-  // A prompt step's queries add to every row's mass; a probe step's raise the rows' scores.
+  // A prompt step's queries add to every row's mass; a probe step's raise the rows' scores. Blocks of queries
+  // are rotated at a time: all of a long prompt's would take as much memory as its rows.
   Status RecordAttention(TaskRunner& tasks) const {
     const int64_t tokens = sequence_.step_tokens();
     const int64_t all = sequence_.dense_rows() + tokens;
@@ -86,46 +89,55 @@ class StepRecorder {
     const int64_t workers = std::min<int64_t>(shape_.kv_heads, threads);
     const int64_t attention = AttentionScratchFloats(all, 2, shape_.head_size);
     const int64_t worker_floats = attention + (sequence_.StepProbes() ? all : 0);
+    const int64_t block = std::min(tokens, kBlockTokens);
     Buffer scratch;
     Status status = Buffer::Allocate(
         sequence_.manager().account(), MemoryUse::kScratch,
-        (tokens * width_ + workers * worker_floats) * static_cast<int64_t>(sizeof(float)), &scratch);
+        (block * width_ + workers * worker_floats) * static_cast<int64_t>(sizeof(float)), &scratch);
     if (!status.ok()) return status;
     auto* queries = reinterpret_cast<float*>(scratch.data());
-    tasks.For(static_cast<size_t>(tokens), [&](size_t t) {
-      CopyRotated(static_cast<int64_t>(t), queries + static_cast<int64_t>(t) * width_);
-    });
-    std::atomic<int> next{0};
-    return tasks.Try(static_cast<size_t>(workers), [&](size_t worker) -> Status {
-      float* own = queries + tokens * width_ + static_cast<int64_t>(worker) * worker_floats;
-      for (int head = next.fetch_add(1); head < shape_.kv_heads; head = next.fetch_add(1)) {
-        const Status result = RecordHead(head, queries, own, own + attention);
-        if (!result.ok()) return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
-      }
-      return {};
-    });
+    for (int64_t first = 0; status.ok() && first < tokens; first += block) {
+      const int64_t count = std::min(block, tokens - first);
+      tasks.For(static_cast<size_t>(count), [&](size_t t) {
+        CopyRotated(first + static_cast<int64_t>(t), queries + static_cast<int64_t>(t) * width_);
+      });
+      std::atomic<int> next{0};
+      status = tasks.Try(static_cast<size_t>(workers), [&](size_t worker) -> Status {
+        float* own = queries + block * width_ + static_cast<int64_t>(worker) * worker_floats;
+        for (int head = next.fetch_add(1); head < shape_.kv_heads; head = next.fetch_add(1)) {
+          const Status result = RecordHead(head, first, count, queries, own, own + attention);
+          if (!result.ok())
+            return {result.code(), "KV head " + std::to_string(head) + ": " + result.message()};
+        }
+        return {};
+      });
+    }
+    return status;
   }
 
-  Status RecordHead(int kv_head, const float* queries, float* scratch, float* most) const {
-    const int64_t tokens = sequence_.step_tokens();
+  // Of the step's `count` tokens from `first` on, whose rotated queries are in `queries`.
+  Status RecordHead(int kv_head, int64_t first, int64_t count, const float* queries, float* scratch,
+                    float* most) const {
     const int64_t before = sequence_.dense_rows();
+    const int64_t seen = first + count;  // of the step's rows
     const int size = shape_.head_size;
     const int64_t first_head = static_cast<int64_t>(kv_head) * shape_.group();
     const AttentionRule rule = record_.Rule(kv_head);
-    const QueryRows own = {.rows = queries + first_head * size,
-                           .stride = width_,
-                           .count = tokens,
-                           .group = shape_.group(),
-                           .first_position = before,
-                           .past = past_ != nullptr ? past_ + first_head : nullptr,
-                           .past_stride = shape_.query_heads};
-    const TokenRows keys = {prompt_rows_.keys(kv_head), size, before + tokens, 0};
+    const QueryRows own = {
+        .rows = queries + first_head * size,
+        .stride = width_,
+        .count = count,
+        .group = shape_.group(),
+        .first_position = before + first,
+        .past = past_ != nullptr ? past_ + first * shape_.query_heads + first_head : nullptr,
+        .past_stride = shape_.query_heads};
+    const TokenRows keys = {prompt_rows_.keys(kv_head), size, before + seen, 0};
     if (!sequence_.StepProbes()) {
       SumAttention(own, {&keys, 1}, rule, scratch, record_.Mass(kv_head));
       return {};
     }
     const TokenRows segment = {keys.rows, size, before, 0};
-    const TokenRows probe = {keys.rows + before * size, size, tokens, before};
+    const TokenRows probe = {keys.rows + before * size, size, seen, before};
     return ReconstructionScores(own, segment, probe, rule, scratch, most, record_.Reconstruction(kv_head));
   }
 
