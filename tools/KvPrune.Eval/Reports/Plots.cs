@@ -10,7 +10,8 @@ namespace KvPrune.Eval.Reports;
 internal static class Plots
 {
     private const int Width = 1200;
-    private const int Height = 700;
+    private const int LeastHeight = 700;
+    private const int LegendRowHeight = 22;
 
     /// <summary>Writes the plots for which there are results into a folder.</summary>
     /// <returns>The files' names.</returns>
@@ -40,7 +41,8 @@ internal static class Plots
 
         void Save(Plot plot, string file)
         {
-            plot.SavePng(Path.Combine(folder, file), Width, Height);
+            int height = Math.Max(LeastHeight, LegendRowHeight * (3 + plot.GetPlottables().Count()));
+            plot.SavePng(Path.Combine(folder, file), Width, height);
             files.Add(file);
         }
     }
