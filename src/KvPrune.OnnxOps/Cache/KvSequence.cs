@@ -151,7 +151,10 @@ public sealed class KvSequence : IDisposable
         return new KvSequence(made, _shape, policy);
     }
 
-    /// <summary>Remembers the present length as one that <see cref="Rewind"/> can return to exactly.</summary>
+    /// <summary>
+    /// Remembers the present length as one that <see cref="Rewind"/> can return to exactly. Costs a dense tail, and later the
+    /// tiles of generated tokens that the sequence joins (16 into one piece of memory) or evicts rows of.
+    /// </summary>
     public void Checkpoint() => Check(NativeMethods.kvp_sequence_checkpoint(Handle));
 
     /// <summary>

@@ -111,7 +111,7 @@ public sealed record PruningPolicy
     /// The largest relative error in (0, 1) of attention outputs, measured on the observed queries, with which each layer and
     /// KV head removes as many K channels and elements as it can, in place of the sparsities of both; null: these count.
     /// The error is ‖o' − o‖/‖o‖ of the outputs of all query heads of the group, o before a prompt is compressed and o'
-    /// after, evicted tokens missing. A head that cannot stay within it removes nothing and stores integers as bfloat16
+    /// after, evicted tokens missing; the observed queries of a shared document are its own last ones. A head that cannot stay within it removes nothing and stores integers as bfloat16
     /// instead; <see cref="KvSequence.ReadHead"/> tells what it chose and reached. Rows of generated tokens, for which nothing
     /// is measured, are rounded to the storages only, and to 8-bit where these are 4-bit.
     /// </summary>
@@ -132,7 +132,9 @@ public sealed record PruningPolicy
     /// Whether tokens are evicted by what a prompt's last queries attend to, so that a compressed prefix only suits the
     /// question that ended it. Channels and elements that are chosen by these queries suit other questions too.
     /// </summary>
-    public bool IsQueryAware => Eviction?.Score == TokenScore.WindowAttention;
+    public bool IsQueryAware =>
+        Eviction is { Score: TokenScore.WindowAttention } eviction
+        && (eviction.TokenBudget is not null || Removes(layer => layer.TokenSparsity, eviction.Sparsity));
 
     /// <summary>
     /// Whether tokens are chosen only once a prompt's rows are there in all layers, which takes a deferred segment

@@ -59,11 +59,11 @@ public sealed record TokenEviction
     /// Whether tokens are evicted while others are generated, too: StreamingLLM (arXiv 2309.17453) with
     /// <see cref="TokenScore.Recency"/>, H2O (arXiv 2306.14048) with <see cref="TokenScore.AccumulatedAttention"/>, to which
     /// the queries of generated tokens then add; other scores know the prompt's queries only. Whenever 64 generated tokens
-    /// leave the recent window, each head gives up the 64 that rank lowest, or as many times 64 as the budget at that length
-    /// takes. Rows of a prompt that lost channels, and those of other prompts or of answers, only rank among themselves: the
+    /// leave the recent window, each head gives up none, the 64 that rank lowest or as many times 64 as the budget at that
+    /// length takes. Rows of a prompt that lost channels, and those of other prompts or of answers, only rank among themselves: the
     /// 64 go whose scores have the lowest sum. Where tokens share scales (4-bit K of which no elements are removed) or their
-    /// elements compete (<see cref="SparsityPattern.PerChannel"/>), 64 that are stored together go together. H2O keeps 12 bytes of scores for every row of a head, and a step multiplies
-    /// queries and keys twice.
+    /// elements compete (<see cref="SparsityPattern.PerChannel"/>), 64 that are stored together go together. H2O keeps 12 bytes
+    /// of scores for every row of a head, and a step multiplies queries and keys twice.
     /// </summary>
     public bool WhileDecoding { get; init; }
 }

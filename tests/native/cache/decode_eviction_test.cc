@@ -106,6 +106,22 @@ TEST_P(DecodeEvictions, AttentionReadsTheRowsThatAreLeft) {
   }
 }
 
+TEST_P(DecodeEvictions, BytesOfCheckpointsAreReported) {
+  RowsOnlyKernel kernel;
+  ToyModel model(4);
+  model.UsePromptKernel(&kernel);
+  const auto manager = NewManager();
+  const auto sequence = NewSequence(manager, policy_);
+  model.Prompt(*sequence, 400);
+  kvp_sequence_info info;
+  for (int step = 0; step < 8; ++step) {
+    model.Decode(*sequence, 50);
+    if (step % 2 == 0) ASSERT_TRUE(sequence->Checkpoint().ok());
+    ASSERT_TRUE(sequence->GetInfo(&info).ok());
+    EXPECT_EQ(info.sealed_bytes + info.tail_bytes, BytesInUse(*manager)) << step;
+  }
+}
+
 TEST_P(DecodeEvictions, CheckpointsForksAndRollbacksAreExact) {
   const ToyModel model(5);
   const ToyModel other(99);

@@ -247,7 +247,6 @@ TEST(PolicyTest, KnowsWhatItNeeds) {
   };
   for (const Change& change : observing) {
     EXPECT_TRUE(Made(Plain(), change).NeedsObservedQueries());
-    EXPECT_TRUE(Made(Plain(), change).IsQueryAware());
     EXPECT_FALSE(Made(Plain(), change).NeedsOutputGram());
   }
   const Change not_observing[] = {

@@ -107,7 +107,7 @@ typedef struct kvp_layer_sparsity {
  * of the observed queries of the head's group before sealing, o' those over the sealed rows, evicted ones
  * missing, and the rows that stay dense. A head that cannot stay within it removes nothing and stores
  * integers as bfloat16 instead. Rows of generated tokens, for which nothing is measured, are rounded to the
- * storages only.
+ * storages only, and to int8 where these are int4.
  *
  * Tokens are evicted at a prompt's end; with while_decoding also while tokens are generated, which takes a
  * token_score of recency or accumulated attention. Whenever generated tokens fill a tile, each head gives up
@@ -170,7 +170,7 @@ typedef struct kvp_sequence_info {
   int64_t sealed_tokens;       /* of these in sealed tiles */
   int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open, or
                                   a deferred one that is full */
-  int64_t sealed_bytes;        /* of all its tiles, shared ones and those packed ahead of sealing included */
+  int64_t sealed_bytes;        /* of all its tiles, shared ones, those of checkpoints and packed ahead included */
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
@@ -242,6 +242,8 @@ KVP_API kvp_status kvp_sequence_create(kvp_manager* manager, const kvp_policy* p
 KVP_API kvp_status kvp_sequence_release(int64_t sequence);
 /*
  * A second sequence with the same past: tiles are shared, the dense tail is copied, checkpoints stay behind.
+ * What either then makes of shared tiles (while it decodes, 16 tiles of generated tokens become one piece of
+ * memory, and rows are evicted if the policy says so) is its own copy, beside the shared ones.
  * Not while a segment is open.
  */
 KVP_API kvp_status kvp_sequence_fork(int64_t sequence, int64_t* fork);
@@ -278,12 +280,15 @@ KVP_API kvp_status kvp_sequence_fill(int64_t sequence, int32_t layer, int64_t to
 /*
  * A new sequence with the past of one whose deferred segment is full, compressed under `policy` as if the
  * segment had been read under it: what was sealed before the segment is shared as it is, and a checkpoint is
- * at the end. The source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores
- * by reconstruction and no probe step was committed.
+ * at the end. With while_decoding rows that were sealed before without scores rank below all others. The
+ * source is unchanged. KVP_INVALID_STATE when the policy needs what was not kept, or scores by reconstruction
+ * and no probe step was committed.
  */
 KVP_API kvp_status kvp_sequence_seal_as(int64_t sequence, const kvp_policy* policy, int64_t* sealed);
-/* Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
- * its own. */
+/*
+ * Remembers the present length as one to rewind to. Once rows are sealed after it, it holds a dense tail of
+ * its own, and the tiles that the sequence has copied since (kvp_sequence_fork).
+ */
 KVP_API kvp_status kvp_sequence_checkpoint(int64_t sequence);
 /*
  * Back to `length`: 0, a checkpoint, or a length since the last sealing. What follows is what would have

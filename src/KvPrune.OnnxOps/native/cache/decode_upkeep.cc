@@ -6,7 +6,6 @@
 
 #include "cache/join_slabs.h"
 #include "kernels/gather_rows.h"
-#include "kernels/kernels.h"
 #include "pruning/eviction_budget.h"
 #include "pruning/finite.h"
 #include "pruning/worst_rows.h"

@@ -16,8 +16,9 @@ namespace kvprune {
 // What ranks one layer's rows for eviction while decoding, H2O's accumulated attention (arXiv 2306.14048,
 // section 4): of each row that a head stores, the sealed ones and then those in the tail, the attention that
 // it got, summed over queries and the group, and how many query tokens could have given it some. Counted are
-// the queries of the segment that the row came with and those of the tokens generated since, also of such
-// that a rewind within the tail dropped.
+// the queries of the segments that were read while the row was not sealed and those of the tokens generated
+// since, also of such that a rewind within the tail dropped. H2O counts all later ones: here the queries of a
+// later prompt are not computed against sealed rows.
 class RowScores {
  public:
   // Of heads with so many sealed rows each, all 0, with room for another tile of them and a full tail.

@@ -35,33 +35,22 @@ void StepScorer::WriteTile(const float* keys, int channels, const float* queries
   const ScoreKernels& kernels = *Kernels().scores;
   const float* log_sums = queries_.log_sums + block.first;
   const float softcap = queries_.softcap;
-  const float most = *std::max_element(log_sums, log_sums + block.count);
   for (int lane = 0; lane < kTileTokens; lane += kPanelLanes) {
     float panel[kMaxQueryRows * kPanelLanes];
     float max[kPanelLanes];
     float sum[kPanelLanes];
     kernels.multiply(queries, channels, block.count, channels, keys + lane * channels, kPanelLanes, panel);
-    if (softcap > 0) {
-      // The kernel caps first, so what differs between queries is divided by afterwards. Capped logits are
-      // close enough for that to be safe.
-      std::fill_n(max, kPanelLanes, most);
-      kernels.exponentials(panel, block.count, nullptr, nullptr, softcap, max, sum);
-      std::fill_n(sum, kPanelLanes, 0.0f);
-      for (int q = 0; q < block.count; ++q) {
-        const float factor = std::exp(std::min(most - log_sums[q], 80.0f));
-        for (int i = 0; i < kPanelLanes; ++i) sum[i] += panel[q * kPanelLanes + i] * factor;
+    for (int q = 0; q < block.count; ++q)
+      for (int i = 0; i < kPanelLanes; ++i) {
+        float& logit = panel[q * kPanelLanes + i];
+        if (softcap > 0) logit = softcap * std::tanh(logit / softcap);
+        // No more than the whole attention, also where this logit was rounded otherwise than that of the sum.
+        // (NaN stays.)
+        logit -= log_sums[q];
+        logit = logit > 0 ? 0 : logit;
       }
-    } else {
-      std::fill_n(max, kPanelLanes, 0.0f);
-      for (int q = 0; q < block.count; ++q)
-        for (int i = 0; i < kPanelLanes; ++i) {
-          // No more than the whole attention, also where this logit was rounded otherwise than that of the
-          // sum. (NaN stays.)
-          const float logit = panel[q * kPanelLanes + i] - log_sums[q];
-          panel[q * kPanelLanes + i] = logit > 0 ? 0 : logit;
-        }
-      kernels.exponentials(panel, block.count, nullptr, nullptr, 0, max, sum);
-    }
+    std::fill_n(max, kPanelLanes, 0.0f);
+    kernels.exponentials(panel, block.count, nullptr, nullptr, 0, max, sum);
     for (int i = 0; i < kPanelLanes; ++i)
       mass[lane + i] = block.first == 0 ? sum[i] : mass[lane + i] + sum[i];
   }

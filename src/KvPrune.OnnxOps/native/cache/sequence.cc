@@ -185,8 +185,9 @@ Status Sequence::GetInfo(kvp_sequence_info* info) {
     if (state->tail.get() != counted) info->tail_bytes += state->tail->bytes();
     counted = state->tail.get();
     for (size_t i = 0; i < layers_.size(); ++i) {
-      const auto& scores = state->layers[i].scores;
-      if (scores && scores != (*newer)[i].scores) info->tail_bytes += scores->bytes();
+      const LayerState& layer = state->layers[i];
+      info->sealed_bytes += layer.slabs->BytesNotIn(*(*newer)[i].slabs);
+      if (layer.scores && layer.scores != (*newer)[i].scores) info->tail_bytes += layer.scores->bytes();
     }
     newer = &state->layers;
   }

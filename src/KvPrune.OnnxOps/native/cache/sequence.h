@@ -154,6 +154,7 @@ class Sequence {
     bool seals = false;
     bool probes = false;
     bool layer_running = false;
+    bool failed = false;  // a layer's run: what it left of the step may not fit together
     std::vector<bool> layer_done;
     PromptRows whole;     // one layer's rows, when one step reads the whole segment
     TileSlabs new_slabs;  // per layer, of a prompt that seals

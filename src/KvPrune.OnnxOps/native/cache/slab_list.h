@@ -54,6 +54,18 @@ class SlabList {
     return FirstTile(kv_head, index) * kTileTokens + entry.slab->RowsBefore(kv_head, inside);
   }
 
+  // Of the slabs that `newer`, a list which this one became, has not.
+  int64_t BytesNotIn(const SlabList& newer) const {
+    if (this == &newer) return 0;
+    int64_t bytes = 0;
+    for (const Entry& entry : entries_) {
+      const size_t index =
+          newer.LastOf([&](size_t i) { return newer.entries_[i].first_token <= entry.first_token; });
+      if (index >= newer.size() || newer.entries_[index].slab != entry.slab) bytes += entry.slab->bytes();
+    }
+    return bytes;
+  }
+
   // A copy with room for one more.
   std::shared_ptr<SlabList> Copy() const {
     auto copy = std::make_shared<SlabList>(kv_heads_);

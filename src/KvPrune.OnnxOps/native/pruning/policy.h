@@ -73,8 +73,6 @@ struct Policy {
     return {key_channel_sparsity, value_channel_sparsity, key_sparsity, value_sparsity, eviction.sparsity};
   }
 
-  // Whether a prompt's last queries decide what is kept.
-  bool IsQueryAware() const { return NeedsObservedQueries(); }
   // The last `observation_window` rotated queries of a segment.
   bool NeedsObservedQueries() const;
   // The attention mass that each token received from all queries.
