@@ -30,7 +30,7 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
         foreach (int end in request.SegmentEnds)
         {
             long reading = start > 0 && request.Policy.NeedsDeferredSegment
-                ? FollowingPeakBytes(request, end - start)
+                ? FollowingPeakBytes(request.Policy, start, end)
                 : Estimate(request.Policy, end - start, 0, probeTokens).PrefillPeakBytes;
             peak = Math.Max(peak, resident + reading);
             resident = ResidentBytes(request, end, 0);
@@ -54,22 +54,32 @@ internal sealed class Admission(IDecoderRuntime runtime, PrefixCache cache, Engi
     {
         PruningPolicy policy = request.Policy;
         int document = request.SegmentEnds[0];
-        if (!policy.NeedsDeferredSegment || (tokens == document && generatedTokens == 0))
-            return Estimate(policy, tokens, generatedTokens).ResidentBytes;
-        return Estimate(policy, document, 0).ResidentBytes
-            + Estimate(WithoutEviction(policy), WithTail(request, tokens - document), generatedTokens).ResidentBytes;
+        if (policy.NeedsDeferredSegment && (tokens > document || generatedTokens > 0))
+        {
+            return Estimate(policy, document, 0).ResidentBytes
+                + Estimate(WithoutEviction(policy), RowsToSeal(policy, document, tokens), generatedTokens).ResidentBytes;
+        }
+        if (tokens == document || policy.Eviction is null) return Estimate(policy, tokens, generatedTokens).ResidentBytes;
+        // Each segment keeps what the policy leaves of a prompt of its own.
+        long resident = 0, tail = Estimate(policy, 0, 0).ResidentBytes;
+        int start = 0;
+        foreach (int end in request.SegmentEnds.TakeWhile(end => end < tokens))
+        {
+            resident += Estimate(policy, RowsToSeal(policy, start, end), 0).ResidentBytes - tail;
+            start = end;
+        }
+        return resident + Estimate(policy, RowsToSeal(policy, start, tokens), generatedTokens).ResidentBytes;
     }
 
     /// <summary>The most bytes of a segment after a deferred one: it keeps its tokens, and its rows are dense in all layers.</summary>
-    private long FollowingPeakBytes(GenerationRequest request, int tokens)
+    private long FollowingPeakBytes(PruningPolicy policy, int start, int end)
     {
-        int rows = WithTail(request, tokens);
-        return Estimate(request.Policy, rows, 0).PrefillPeakBytes + Estimate(WithoutEviction(request.Policy), rows, 0).ResidentBytes;
+        int rows = RowsToSeal(policy, start, end);
+        return Estimate(policy, rows, 0).PrefillPeakBytes + Estimate(WithoutEviction(policy), rows, 0).ResidentBytes;
     }
 
-    /// <summary>The document leaves rows in the dense tail, fewer than the recent window and a tile, that are compressed later.</summary>
-    private static int WithTail(GenerationRequest request, int tokens) =>
-        tokens + Math.Min(request.SegmentEnds[0], request.Policy.RecentWindow + 63);
+    /// <summary>A segment's, and what is left in the dense tail before it: fewer than the recent window and a tile.</summary>
+    private static int RowsToSeal(PruningPolicy policy, int start, int end) => end - start + Math.Min(start, policy.RecentWindow + 63);
 
     private static PruningPolicy WithoutEviction(PruningPolicy policy) => policy with
     {

@@ -301,6 +301,27 @@ public sealed class KvPrunedChatClientTests(BundledClient bundled)
         Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, required / 3, required);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_is_estimated_is_enough_where_every_turn_keeps_the_budget(bool whileDecoding)
+    {
+        PruningPolicy policy = PruningPolicy.Dense with { Eviction = new() { Score = TokenScore.Recency, TokenBudget = 300, WhileDecoding = whileDecoding } };
+        List<ChatMessage> turns = [];
+        for (int turn = 0; turn < 8; turn++)
+        {
+            if (turn > 0) turns.Add(new(ChatRole.Assistant, "yes"));
+            turns.Add(new(ChatRole.User, FactDocument.Create(70 + turn, 25, 1).Text));
+        }
+        Task<ChatResponse> Answer(KvPrunedChatClient client) => client.GetResponseAsync(turns, new ChatOptions { MaxOutputTokens = 4 });
+        long required;
+        using (KvPrunedChatClient refusing = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit) = (policy, 1)))
+            required = (await Assert.ThrowsAsync<KvBudgetExceededException>(() => Answer(refusing))).RequiredBytes;
+        using KvPrunedChatClient client = BundledClient.Load(o => (o.Policy, o.KvCacheByteLimit, o.MaxCachedPrompts) = (policy, required, 0));
+        Assert.NotEmpty((await Answer(client)).Text);
+        Assert.InRange(client.GetService<InferenceEngine>()!.GetCacheStatistics().PeakBytes, required / 2, required);
+    }
+
     [Fact]
     public async Task Two_clients_on_one_folder_do_not_disturb_one_another()
     {

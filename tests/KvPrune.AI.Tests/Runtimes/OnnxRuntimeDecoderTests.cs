@@ -114,9 +114,10 @@ public sealed class OnnxRuntimeDecoderTests : IDisposable
             Assert.Equal(Array.TrueForAll(whole, float.IsFinite), Array.TrueForAll(logits, float.IsFinite));
             if (step == 250) most = sequence.GetInfo().SealedBytes;
         }
-        // A bit for each token and head comes on top, and the scores are in the tail's bytes.
+        // A bit for each token and head comes on top, and the scores are in the tail's bytes. The checkpoint at the prompt's end
+        // holds what was kept of the prompt besides.
         Assert.InRange(sequence.GetInfo().SealedBytes, most / 2, most + (most / 20));
-        Assert.True(sequence.GetInfo().SealedBytes < all.GetInfo().SealedBytes / 2);
+        Assert.InRange(sequence.GetInfo().SealedBytes, 0, all.GetInfo().SealedBytes * 3 / 4);
         Assert.True(sequence.GetInfo().TotalBytes <= _decoder.EstimateBytes(policy, tokens.Length, 500, 200).ResidentBytes);
         fork!.Dispose();
     }

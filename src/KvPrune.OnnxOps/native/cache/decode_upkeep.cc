@@ -46,8 +46,15 @@ class DecodeEviction {
       Status status = Choose(units, tasks);
       if (!status.ok()) return status;
     }
-    Status status = TakeScores();
-    return status.ok() ? Drop(tasks) : status;
+    // Rows and their scores change together or not at all: a run that fails may be tried again.
+    std::shared_ptr<RowScores> scores;
+    std::shared_ptr<SlabList> slabs;
+    Status status = LeaveScores(&scores);
+    if (status.ok()) status = LeaveRows(tasks, &slabs);
+    if (!status.ok()) return status;
+    if (scores) sequence_.ReplaceScores(layer_, std::move(scores));
+    if (slabs) sequence_.ReplaceSlabs(layer_, std::move(slabs));
+    return {};
   }
 
  private:
@@ -129,20 +136,19 @@ class DecodeEviction {
     return from != rows.end() && *from < range.end;
   }
 
-  // The scores of the rows that stay, with room for those of the tile to come.
-  Status TakeScores() {
+  // The scores of the rows that stay, with room for those of the tile to come; null where they can stay as
+  // they are.
+  Status LeaveScores(std::shared_ptr<RowScores>* left) const {
     const RowScores* scores = sequence_.scores(layer_);
     if (scores == nullptr || (dropped_.empty() && !sequence_.SharesScores(layer_) &&
                               scores->HasRoom(sealed_rows_, policy_.TailCapacity())))
       return {};
-    std::shared_ptr<RowScores> left;
-    Status status = scores->Without(sequence_.manager().account(), dropped_, sealed_rows_,
-                                    sequence_.dense_rows(), policy_.TailCapacity(), &left);
-    if (status.ok()) sequence_.ReplaceScores(layer_, std::move(left));
-    return status;
+    return scores->Without(sequence_.manager().account(), dropped_, sealed_rows_, sequence_.dense_rows(),
+                           policy_.TailCapacity(), left);
   }
 
-  Status Drop(TaskRunner& tasks) {
+  // The slabs without the dropped rows; null where there are none.
+  Status LeaveRows(TaskRunner& tasks, std::shared_ptr<SlabList>* left) const {
     if (dropped_.empty()) return {};
     // The last one first, so that the others' entries stay where they are.
     for (auto group = groups_.rbegin(); group != groups_.rend(); ++group) {
@@ -153,7 +159,7 @@ class DecodeEviction {
       Status status = JoinSlabs(sequence_.manager().account(), slabs_, group->first, group->count, dropped_,
                                 tasks, &slab);
       if (!status.ok()) return status;
-      sequence_.ReplaceSlabs(layer_, group->first, group->count, std::move(slab));
+      *left = (*left ? **left : slabs_).Replaced(group->first, group->count, std::move(slab));
     }
     return {};
   }
@@ -181,7 +187,7 @@ Status JoinGenerated(Sequence& sequence, int layer, TaskRunner& tasks) {
   Status status = JoinSlabs(sequence.manager().account(), slabs, first, count, {}, tasks, &slab);
   // What finds no memory is joined later.
   if (status.code() == KVP_OUT_OF_MEMORY) return {};
-  if (status.ok()) sequence.ReplaceSlabs(layer, first, count, std::move(slab));
+  if (status.ok()) sequence.ReplaceSlabs(layer, slabs.Replaced(first, count, std::move(slab)));
   return status;
 }
 

@@ -95,10 +95,8 @@ class Sequence {
   void KeepPacked(int layer, std::shared_ptr<const TileSlab> slab) { step_->packs[layer] = std::move(slab); }
   // Run: the slab into which the step packs the tail's oldest tile of `layer`, or null.
   const TileSlab* StepPacks(int layer) const { return step_->packs[layer].get(); }
-  // Run: one slab takes the place of `count` of them; the list keeps room for another.
-  void ReplaceSlabs(int layer, size_t first, size_t count, std::shared_ptr<const TileSlab> slab) {
-    step_->slabs[layer] = slabs(layer).Replaced(first, count, std::move(slab));
-  }
+  // Run: other slabs with the same tokens take the place of the layer's; the list has room for another.
+  void ReplaceSlabs(int layer, std::shared_ptr<SlabList> slabs) { step_->slabs[layer] = std::move(slabs); }
   // Run: whether the step evicts rows of `layer` to make room for the tail's oldest tile.
   bool StepEvicts(int layer) const { return step_->evicts[layer]; }
   // Run: the scores of the layer's rows, as the step has changed them, if it has; null where policy keeps
@@ -154,7 +152,6 @@ class Sequence {
     bool seals = false;
     bool probes = false;
     bool layer_running = false;
-    bool failed = false;  // a layer's run: what it left of the step may not fit together
     std::vector<bool> layer_done;
     PromptRows whole;     // one layer's rows, when one step reads the whole segment
     TileSlabs new_slabs;  // per layer, of a prompt that seals

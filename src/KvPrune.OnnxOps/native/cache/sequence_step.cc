@@ -126,7 +126,6 @@ Status Sequence::BeginLayer(int layer) {
     return {KVP_INVALID_ARGUMENT, "the node's layer " + std::to_string(layer) +
                                       " is not one of the sequence's " + std::to_string(shape().layers)};
   if (step_->layer_running) return {KVP_BUSY, "the sequence is in another run"};
-  if (step_->failed) return {KVP_INVALID_STATE, "a run of the step failed, so it can only be rolled back"};
   if (step_->layer_done[layer])
     return {KVP_INVALID_STATE, "layer " + std::to_string(layer) + " ran twice in one step"};
   step_->layer_running = true;
@@ -137,7 +136,6 @@ void Sequence::EndLayer(int layer, bool done) {
   const std::lock_guard lock(mutex_);
   step_->layer_running = false;
   step_->layer_done[layer] = done;
-  step_->failed = step_->failed || !done;
 }
 
 PromptRows& Sequence::PreparePromptRows(int layer) {
