@@ -155,7 +155,9 @@ internal static class AttentionCommand
 
         if (rows.Count == 0)
         {
-            parsed.InvocationConfiguration.Error.WriteLine($"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap; formats that observe a whole prompt need --new-tokens 0.");
+            parsed.InvocationConfiguration.Error.WriteLine(
+                $"There is nothing to measure: {AttentionFormats.StockInt8} only decodes, one sequence and without softcap; "
+                + "formats that observe a whole prompt need --new-tokens 0.");
             return 1;
         }
 

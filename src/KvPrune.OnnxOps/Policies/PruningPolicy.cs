@@ -111,9 +111,10 @@ public sealed record PruningPolicy
     /// The largest relative error in (0, 1) of attention outputs, measured on the observed queries, with which each layer and
     /// KV head removes as many K channels and elements as it can, in place of the sparsities of both; null: these count.
     /// The error is ‖o' − o‖/‖o‖ of the outputs of all query heads of the group, o before a prompt is compressed and o'
-    /// after, evicted tokens missing; the observed queries of a shared document are its own last ones. A head that cannot stay within it removes nothing and stores integers as bfloat16
-    /// instead; <see cref="KvSequence.ReadHead"/> tells what it chose and reached. Rows of generated tokens, for which nothing
-    /// is measured, are rounded to the storages only, and to 8-bit where these are 4-bit.
+    /// after, evicted tokens missing; the observed queries of a shared document are its own last ones. A head that cannot stay
+    /// within it removes nothing and stores integers as bfloat16 instead; <see cref="KvSequence.ReadHead"/> tells what it chose
+    /// and reached. Rows of generated tokens, for which nothing is measured, are rounded to the storages only, and to 8-bit
+    /// where these are 4-bit.
     /// </summary>
     public double? OutputError { get; init; }
 

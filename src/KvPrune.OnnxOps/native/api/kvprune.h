@@ -170,7 +170,7 @@ typedef struct kvp_sequence_info {
   int64_t sealed_tokens;       /* of these in sealed tiles */
   int64_t open_segment_tokens; /* announced and not yet committed tokens of the open segment, 0: none open, or
                                   a deferred one that is full */
-  int64_t sealed_bytes;        /* of all its tiles, shared ones, those of checkpoints and packed ahead included */
+  int64_t sealed_bytes;        /* of all its tiles: shared, packed ahead, only in checkpoints */
   int64_t tail_bytes;          /* those of its checkpoints included */
   int64_t staging_bytes;
 } kvp_sequence_info;
@@ -230,9 +230,8 @@ KVP_API kvp_status kvp_manager_get_statistics(const kvp_manager* manager, kvp_ma
  * estimate is then the most that they can come to. So it is where while_decoding evicts, with the scores and
  * with what a step has twice while it moves rows; the checkpoint at the prompt's end goes on holding what the
  * prompt left. An answer of more than 1024 tokens takes a little less than estimated, as its tiles are joined
- * where memory allows. A policy that needs a deferred segment is estimated with
- * one, opened for probe steps of probe_tokens, and with the source gone at the end; others take no
- * probe_tokens.
+ * where memory allows. A policy that needs a deferred segment is estimated with one, opened for probe steps
+ * of probe_tokens, and with the source gone at the end; others take no probe_tokens.
  */
 KVP_API kvp_status kvp_estimate_bytes(const kvp_model_shape* shape, const kvp_policy* policy,
                                       int64_t prompt_tokens, int64_t generated_tokens, int64_t chunk_tokens,

@@ -209,8 +209,8 @@ class Sequence {
   int64_t sealed_ = 0;        // of these in slabs
   int64_t last_sealing_ = 0;  // length at which rows last left the tail
   std::vector<LayerState> layers_;
-  TileSlabs
-      packed_;  // per layer: the tail's oldest 64 rows, packed but not sealed yet, or null (pack_ahead.h)
+  // Per layer: the tail's oldest 64 rows, packed but not sealed yet, or null (pack_ahead.h).
+  TileSlabs packed_;
   std::shared_ptr<DenseTail> tail_;
   std::optional<Segment> segment_;
   std::optional<Step> step_;
