@@ -17,8 +17,8 @@ internal static class MethodCatalogue
     public static IReadOnlyList<string> Quick { get; } =
     [
         "dense", "int8", "int4", "think-k40", "think-v50", "token-kv50", "token-kv70", "token-kv-aware70", "channel-kv50",
-        "think-k40-token-v70-int8", "streaming50", "snapkv50", "pyramidkv50", "adakv50", "criticalkv50", "h2o50", "expected50",
-        "kvzip50", "kvzip-compact50", "error5-int8", "error20-int8",
+        "think-k40-token-v70-int8", "think-k40-token-v50-int4", "streaming50", "snapkv50", "pyramidkv50", "adakv50", "criticalkv50",
+        "h2o50", "expected50", "kvzip50", "kvzip-compact50", "error5-int8", "error20-int8",
     ];
 
     public static IReadOnlyList<Method> All { get; } =
